@@ -1,0 +1,21 @@
+# make demo: install, draw stand-in data, train and test every head, draw the tables.
+# make test: install, run the whole test suite.
+
+PYTHON ?= python3
+BENCH := .venv/bin/bench
+
+.PHONY: install demo test
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+demo: install
+	$(BENCH) data standin --size demo
+	$(BENCH) run --variants all --train msmt --preset demo
+	$(BENCH) report
+
+test: install
+	.venv/bin/python -m pytest

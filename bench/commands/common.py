@@ -1,0 +1,109 @@
+"""Arguments that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.config import parse_overrides, split_words
+from bench.plan import Cell, Preset, Study, load_preset, load_study, parse_seeds, plan
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the selecting arguments stand for."""
+
+    study: Study
+    preset: Preset
+    overrides: dict[str, Any]
+    cells: list[Cell]
+    data_dir: Path
+
+
+def example(*commands: str) -> str:
+    """The epilog of a command's help."""
+    return "examples:\n" + "\n".join(f"  {command}" for command in commands)
+
+
+def at_least_one(text: str) -> int:
+    """A whole number from 1 on, as a type of an argument."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"needs a whole number of at least 1, not {text!r}")
+    return number
+
+
+def default_results() -> Path:
+    """BENCH_RESULTS, or `results` in the present folder."""
+    return Path(os.environ.get("BENCH_RESULTS", "results"))
+
+
+def default_data_dir() -> Path:
+    """BENCH_DATA, or `data` in the present folder."""
+    return Path(os.environ.get("BENCH_DATA", "data"))
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """--results."""
+    parser.add_argument(
+        "--results", type=Path, default=default_results(), help="folder of runs and reports (default: %(default)s)"
+    )
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """--data-dir."""
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=default_data_dir(),
+        help="folder that holds the data sets (default: %(default)s)",
+    )
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """--results and --data-dir."""
+    add_results(parser)
+    add_data_dir(parser)
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """The arguments that choose cells."""
+    parser.add_argument("--study", default="table2", help="a table, see `bench list studies` (default: %(default)s)")
+    parser.add_argument(
+        "--variants", default="all", help="heads, row labels or paths of head files, separated by commas (default: all)"
+    )
+    parser.add_argument("--train", metavar="SETS", help="training sets, separated by commas (default: the study's)")
+    parser.add_argument(
+        "--seeds", help="a number of seeds (4 is 0 to 3) or a list (0,3) (default: the study's, or the preset's)"
+    )
+    parser.add_argument("--memory", metavar="GIB", type=float, help="memory budget of testing (default: 2)")
+    parser.add_argument("--preset", help="scale everything down alike: see `bench list` (default: the paper's sizes)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe, e.g. training.epochs=2"
+    )
+
+
+def read_selection(arguments: argparse.Namespace) -> Selection:
+    """The cells that the arguments choose. Raises UserError for anything unknown."""
+    study, preset = load_study(arguments.study), load_preset(arguments.preset)
+    budget = [f"evaluation.memory_gib={arguments.memory}"] if arguments.memory is not None else []
+    overrides = parse_overrides([*arguments.set, *budget])
+    cells = plan(
+        study,
+        preset,
+        overrides,
+        split_words(arguments.variants) or ["all"],
+        split_words(arguments.train),
+        parse_seeds(arguments.seeds) if arguments.seeds else None,
+    )
+    return Selection(study, preset, overrides, cells, data_root(arguments, preset))
+
+
+def data_root(arguments: argparse.Namespace, preset: Preset) -> Path:
+    """Where the data sets are: a preset made for stand-in data finds it in its own folder, apart from real sets."""
+    data_dir = getattr(arguments, "data_dir", default_data_dir())
+    standin = data_dir / f"standin-{preset.standin}"
+    return standin if preset.standin and standin.is_dir() else data_dir

@@ -1,0 +1,68 @@
+"""`bench list`: what there is to choose from."""
+
+from __future__ import annotations
+
+import argparse
+
+import variants
+from bench.commands.common import example
+from bench.config import TEST_SETS
+from bench.plan import load_preset, load_study, preset_names, study_names
+
+KINDS = ("heads", "studies", "data", "presets")
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the parser of `bench`."""
+    parser = subparsers.add_parser(
+        "list",
+        help="show heads, studies, data sets and presets",
+        description="Show what there is to choose from.",
+        epilog=example("bench list", "bench list heads"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("kind", nargs="*", metavar="KIND", help="heads, studies, data, presets (default: all)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code 0."""
+    from bench.config import one_of
+
+    printers = {"heads": _heads, "studies": _studies, "data": _data, "presets": _presets}
+    for kind in arguments.kind:
+        one_of("kind of list", kind, KINDS)
+    for kind in arguments.kind or KINDS:
+        print(f"{kind}:")
+        printers[kind]()
+    return 0
+
+
+def _heads() -> None:
+    for name in variants.names():
+        info = variants.describe(name)
+        options = ", ".join(f"{key}={value}" for key, value in info.options.items())
+        print(f"  {name:26} {info.summary}")
+        if options:
+            print(f"  {'':26} options: {options}")
+
+
+def _studies() -> None:
+    for name in study_names():
+        study = load_study(name)
+        print(f"  {name:26} {study.title} (train: {', '.join(study.train)}; {study.seeds} seeds)")
+        print(f"  {'':26} rows: {', '.join(row.label for row in study.rows)}")
+
+
+def _data() -> None:
+    from bench.data import describe
+
+    for name, entry in describe().items():
+        tests = ", ".join(TEST_SETS[name])
+        print(f"  {name:26} {entry}; trained on, it is tested on {tests}")
+
+
+def _presets() -> None:
+    for name in preset_names():
+        preset = load_preset(name)
+        seeds = f"; {preset.seeds} seed{'s' if preset.seeds > 1 else ''}" if preset.seeds else ""
+        print(f"  {name:26} {preset.description}{seeds}")

@@ -1,0 +1,50 @@
+"""`bench report`: the paper's tables with the measured numbers beside the published ones."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from bench.commands.common import add_results, example
+from bench.errors import UserError
+from bench.report.model import FORMATS
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the parser of `bench`."""
+    parser = subparsers.add_parser(
+        "report",
+        help="print the tables and write them as Markdown, LaTeX, CSV and pictures",
+        description="Print the paper's tables with the measured numbers beside the published ones, and write them as "
+        "Markdown, LaTeX, CSV and pictures. Runs are only read.",
+        epilog=example("bench report", "bench report --study table2 --format text", "bench report --out /tmp/report"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_results(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: report/ below --results)")
+    parser.add_argument(
+        "--study", nargs="+", metavar="NAME", help="tables, see `bench list studies` (default: all that have runs)"
+    )
+    parser.add_argument("--format", nargs="+", choices=FORMATS, help="what to make (default: all); text writes no file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code 0. Raises UserError where there is nothing to report."""
+    from bench.report.write import write_report
+
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else None
+    out = arguments.out or arguments.results / "report"
+    try:
+        report = write_report(arguments.results, out, arguments.study, arguments.format, width)
+    except OSError as fault:
+        raise UserError(
+            f"cannot write the report to {out} ({fault.strerror}); choose another folder with --out"
+        ) from fault
+    for line in report.text.splitlines():
+        print(f"\033[1;33m{line}\033[0m" if terminal and line.startswith("STAND-IN DATA") else line)
+    if report.files:
+        print(f"\nWritten to {out}: {len(report.files)} files, {report.files[0].name} first.")
+    return 0

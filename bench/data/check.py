@@ -1,0 +1,257 @@
+"""`bench data check`: is each set there, whole, and the one that was published?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.data.listing import brief, standin_folders
+from bench.data.published import PUBLISHED, Counts, Published
+from bench.data.reading import DISTRACTOR, Entry, Reading, faults, set_fingerprint
+from bench.data.sets import NAMES, absence, read_set, set_kind
+from bench.errors import UserError
+
+DeepResults = dict[tuple[Path, str], tuple[str, dict[str, str]]]
+"""(root, fingerprint) -> deep fingerprint and unreadable images: msmt and msmt_all are the same files, read once."""
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What one split holds, and what it should; `published` is None where nothing is published (stand-in data)."""
+
+    split: str
+    found: Counts
+    cameras: int
+    published: Counts | None
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """What was found of one set. `root` is None if the set could not be read; then `faults` says why.
+
+    `faults` make the set incomplete, `notes` do not. `deep_fingerprint` covers the bytes of all images and is ""
+    unless these were read.
+    """
+
+    name: str
+    data_dir: Path
+    title: str = ""
+    root: Path | None = None
+    standin: str = ""
+    splits: tuple[SplitReport, ...] = ()
+    fingerprint: str = ""
+    deep_fingerprint: str = ""
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The reports on all sets that were checked."""
+
+    sets: tuple[SetReport, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether no set has a fault."""
+        return not any(report.faults for report in self.sets)
+
+
+def check(
+    names: Sequence[str] | None,
+    data_dir: str | Path,
+    deep: bool = False,
+    workers: int = 1,
+    msmt_release: str | None = None,
+    progress: bool = False,
+) -> CheckReport:
+    """Check the sets `names`, or with None all that are there, below `data_dir`.
+
+    Where `data_dir` itself has none of them, its stand-in folders `standin-*` are checked, each. `deep` opens and
+    hashes every image in `workers` >= 1 threads. Raises UserError if a name is unknown or a named set is absent, or
+    if no names are given and no set is there; other faults are in the report.
+    """
+    data_dir = Path(data_dir).expanduser()
+    targets = _targets(list(dict.fromkeys(names or ())), data_dir, msmt_release)
+    read_before: DeepResults = {}
+    return CheckReport(
+        tuple(
+            _check_set(name, folder, msmt_release, workers if deep else 0, progress, read_before)
+            for folder, name in targets
+        )
+    )
+
+
+def _targets(names: list[str], data_dir: Path, release: str | None) -> list[tuple[Path, str]]:
+    """Which set to check in which folder."""
+    for name in names:
+        set_kind(name)
+    found = _present(names or NAMES, [data_dir], release)
+    if not found:
+        found = _present(names or NAMES, standin_folders(data_dir), release)
+    there = {name for _, name in found}
+    for name in names:
+        if name not in there and (error := absence(name, data_dir, release)):
+            raise error
+    if not found:
+        raise UserError(
+            f"No data set was found below {data_dir}: place one there ({', '.join(NAMES)}), or give the directory"
+            " that holds them as --data-dir or in the environment variable BENCH_DATA.\n"
+            "  To see the benchmark run on stand-in data: `bench data standin --size demo`,"
+            " then `bench run --preset demo`."
+        )
+    return found
+
+
+def _present(names: Sequence[str], folders: Sequence[Path], release: str | None) -> list[tuple[Path, str]]:
+    return [(folder, name) for folder in folders for name in names if absence(name, folder, release) is None]
+
+
+def _check_set(
+    name: str,
+    data_dir: Path,
+    release: str | None,
+    deep_workers: int,
+    progress: bool,
+    read_before: DeepResults,
+) -> SetReport:
+    try:
+        reading = read_set(name, data_dir, release)
+    except UserError as error:
+        return SetReport(name, data_dir, faults=(str(error),))
+    has_test = set_kind(name).description.has_test
+    published = PUBLISHED[name] if not reading.standin or reading.standin.size == "full" else None
+    splits = _splits(reading, published, has_test)
+    found = list(faults(reading, has_test)) + _miscounts(reading, splits, published)
+    fingerprint, deep_fingerprint = set_fingerprint(reading), ""
+    if deep_workers:
+        key = (reading.root, fingerprint)
+        if key not in read_before:
+            read_before[key] = _read_all(reading, deep_workers, progress)
+        deep_fingerprint, unreadable = read_before[key]
+        if unreadable:
+            examples = [f"{reading.root / path} ({why})" for path, why in unreadable.items()]
+            found.append(f"{len(unreadable):,} images cannot be opened: {brief(examples)}")
+    return SetReport(
+        name=name,
+        data_dir=data_dir,
+        title=reading.title,
+        root=reading.root,
+        standin=str(reading.standin or ""),
+        splits=splits,
+        fingerprint=fingerprint,
+        deep_fingerprint=deep_fingerprint,
+        faults=tuple(found),
+        notes=tuple(_notes(reading, published)),
+    )
+
+
+def _read_all(reading: Reading, workers: int, progress: bool) -> tuple[str, dict[str, str]]:
+    # Late: only the deep check needs Pillow and tqdm.
+    from bench.data.deep import read_images
+
+    result = read_images(reading.root, reading.used, workers, progress)
+    return set_fingerprint(reading, result.digests), result.unreadable
+
+
+def _splits(reading: Reading, published: Published | None, has_test: bool) -> tuple[SplitReport, ...]:
+    splits = {"train": reading.train, "query": reading.query, "gallery": reading.gallery}
+    return tuple(
+        SplitReport(split, _counts(entries, split), _cameras(entries), getattr(published, split, None))
+        for split, entries in splits.items()
+        if has_test or split == "train"
+    )
+
+
+def _counts(entries: Sequence[Entry], split: str) -> Counts:
+    persons = {entry.person for entry in entries}
+    if split == "gallery":
+        persons.discard(DISTRACTOR)
+    return Counts(len(entries), len(persons))
+
+
+def _cameras(entries: Sequence[Entry]) -> int:
+    return len({entry.camera for entry in entries})
+
+
+def _distractors(reading: Reading) -> int:
+    return sum(entry.person == DISTRACTOR for entry in reading.gallery)
+
+
+def _miscounts(reading: Reading, splits: Sequence[SplitReport], published: Published | None) -> list[str]:
+    if published is None:
+        return []
+    found = [
+        _difference(f"{report.split}: {what}", getattr(report.found, what), getattr(report.published, what))
+        for report in splits
+        if report.published
+        for what in ("images", "persons")
+    ]
+    found.append(_difference("cameras", _cameras(reading.entries), published.cameras))
+    found.append(_difference("distractors in the gallery", _distractors(reading), published.distractors))
+    return [difference for difference in found if difference]
+
+
+def _difference(what: str, found: int, published: int) -> str:
+    if found == published:
+        return ""
+    word = "missing" if found < published else "too many"
+    return f"{what}: {found:,} found, {published:,} published, {abs(found - published):,} {word}"
+
+
+def _notes(reading: Reading, published: Published | None) -> list[str]:
+    notes = []
+    if distractors := _distractors(reading):
+        notes.append(f"{distractors:,} of the gallery's images are distractors (person 0)")
+    if reading.junk or (published and published.junk):
+        usual = f" ({published.junk:,} published)" if published else ""
+        notes.append(f"{reading.junk:,} junk images (person -1) left out{usual}")
+    if reading.missing:
+        notes.append(f"missing: {brief(reading.missing)}")
+    if extra := _extra(reading):
+        notes.append(f"{len(extra):,} images are in no list and not used: {brief(extra)}")
+    if reading.ignored:
+        notes.append(f"{len(reading.ignored):,} files are no images: {brief(reading.ignored)}")
+    if reading.others:
+        notes.append(f"not taken, but there too: {brief([str(folder) for folder in reading.others])}")
+    return notes
+
+
+def _extra(reading: Reading) -> list[str]:
+    """Images on disk that no list names; sets without lists have none, as what is in the folder is the set."""
+    if not reading.lists:
+        return []
+    used = reading.used
+    return [path for path in reading.files if path not in used]
+
+
+def render(report: CheckReport) -> str:
+    """Return the report as text: a paragraph for each set and one closing line."""
+    bad = sum(bool(checked.faults) for checked in report.sets)
+    count = f"{len(report.sets)} set{'s' if len(report.sets) > 1 else ''} checked"
+    closing = f"{count}: {f'{bad} not usable as published' if bad else 'all complete'}."
+    return "\n\n".join([*(_render_set(checked) for checked in report.sets), closing])
+
+
+def _render_set(report: SetReport) -> str:
+    lines = [f"{report.name}: {'NOT COMPLETE' if report.faults else 'complete'}"]
+    if report.root:
+        standin = f", {report.standin}" if report.standin else ""
+        lines.append(f"  {report.title} in {report.root}{standin}")
+        lines.append(f"  {'split':<9}{'images':>18}{'persons':>16}{'cameras':>9}")
+        lines += [_render_split(split) for split in report.splits]
+        lines.append(f"  fingerprint       {report.fingerprint}")
+    else:
+        lines.append(f"  looked in {report.data_dir}")
+    if report.deep_fingerprint:
+        lines.append(f"  deep fingerprint  {report.deep_fingerprint}")
+    lines += [f"  fault: {fault}" for fault in report.faults]
+    lines += [f"  note: {note}" for note in report.notes]
+    return "\n".join(lines)
+
+
+def _render_split(report: SplitReport) -> str:
+    images, persons = f"{report.found.images:,}", f"{report.found.persons:,}"
+    if report.published:
+        images += f" of {report.published.images:,}"
+        persons += f" of {report.published.persons:,}"
+    return f"  {report.split:<9}{images:>18}{persons:>16}{report.cameras:>9}"

@@ -1,0 +1,38 @@
+"""Progress bars with time left: on a terminal only, each run on a line of its own."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Whether bars are drawn, on which line of the terminal, and whose name they bear."""
+
+    shown: bool = False
+    line: int = 0
+    label: str = ""
+
+    def say(self, text: str) -> None:
+        """A line above the bars, where bars are drawn."""
+        if self.shown:
+            tqdm.write(f"{self.label} {text}".strip(), file=sys.stderr)
+
+    def bar(self, total: int, what: str, unit: str, initial: int = 0) -> tqdm:
+        """A bar for `total` units of some work, `initial` of them done before; it vanishes when closed."""
+        return tqdm(
+            total=total,
+            initial=initial,
+            desc=f"{self.label} {what}".strip(),
+            unit=unit,
+            unit_scale=total > 10_000,
+            disable=not self.shown,
+            leave=False,
+            position=self.line,
+        )
+
+
+QUIET = Progress()

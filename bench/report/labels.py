@@ -1,0 +1,78 @@
+"""Names beside the dots of a scatter plot, where they cover neither dots nor each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+PLACES = [(distance, angle) for distance in (7, 14, 24, 36, 50, 70) for angle in (0, 180, 90, 270, 45, 315, 135, 225)]
+"""Where a name may stand, nearest first: points from its dot, degrees."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A dot with its name; `spread` is the half length of its error bar. In data coordinates."""
+
+    name: str
+    x: float
+    y: float
+    spread: float
+
+
+def place_labels(figure: Figure, axes: Axes, dots: Sequence[Dot]) -> None:
+    """Write each dot's name at the nearest place that is free, with a line to the dot where that is not beside it.
+
+    Call it last: the limits and the size of `axes` must not change any more.
+    """
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    taken = [box for dot in dots for box in _boxes(axes, dot)]
+    for dot in dots:
+        label = axes.annotate(dot.name, (dot.x, dot.y), (0, 0), textcoords="offset points", fontsize=8.5)
+        label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        costs = {}
+        for place in PLACES:
+            _put(label, *place)
+            box = label.get_window_extent(canvas.get_renderer())
+            costs[place] = _overlap(box, taken) + _outside(box, axes.bbox)
+            if costs[place] == 0:
+                break
+        best = min(costs, key=costs.__getitem__)
+        _put(label, *best)
+        taken.append(label.get_window_extent(canvas.get_renderer()))
+        if best[0] > PLACES[0][0]:
+            line = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
+            axes.annotate("", (dot.x, dot.y), label.xyann, textcoords="offset points", arrowprops=line, zorder=1)
+
+
+def _boxes(axes: Axes, dot: Dot) -> list[Bbox]:
+    """What a dot and its error bar cover, in pixels."""
+    x, y = axes.transData.transform((dot.x, dot.y))
+    _, low = axes.transData.transform((dot.x, dot.y - dot.spread))
+    return [Bbox.from_bounds(x - 6, y - 6, 12, 12), Bbox.from_extents(x - 3, low, x + 3, 2 * y - low)]
+
+
+def _put(label: Annotation, distance: float, angle: float) -> None:
+    x, y = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    label.xyann = (distance * x, distance * y)
+    label.set_horizontalalignment("center" if abs(x) < 0.1 else "left" if x > 0 else "right")
+    label.set_verticalalignment("center" if abs(y) < 0.1 else "bottom" if y > 0 else "top")
+
+
+def _overlap(box: Bbox, others: Sequence[Bbox]) -> float:
+    """Area in square pixels that `box` shares with the others."""
+    shared = (Bbox.intersection(box, other) for other in others)
+    return sum(part.width * part.height for part in shared if part is not None)
+
+
+def _outside(box: Bbox, frame: Bbox) -> float:
+    inside = Bbox.intersection(box, frame)
+    return box.width * box.height - (inside.width * inside.height if inside is not None else 0)

@@ -1,0 +1,114 @@
+"""A finished table: text for readers and values for machines, before any file format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+FORMATS = ("text", "markdown", "latex", "csv", "figures")
+"""What a report can be made as."""
+
+CHANCE = "†"
+OUTSIDE = "*"
+MISSING = "·"
+
+LEGEND = {
+    CHANCE: "mAP not above chance by two standard errors (over queries, mean of the seeds)",
+    OUTSIDE: "not a row of the paper's table as this version of the suite plans it",
+    MISSING: "not measured",
+    "±": "sample standard deviation over the seeds",
+}
+"""What the signs in tables mean; a table lists those it uses."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One entry: what to read, and signs or footnote numbers behind it."""
+
+    body: str = ""
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """Heading of a column; neighbours of the same `group` share a heading above theirs."""
+
+    heading: str
+    group: str = ""
+    left: bool = False
+    long: str = ""
+    """What to write where headings have one line only, if both together would not do."""
+
+    @property
+    def full(self) -> str:
+        """The heading in one line."""
+        return self.long or f"{self.group} {self.heading}".strip()
+
+
+@dataclass(frozen=True)
+class Value:
+    """One line of a CSV file: a quantity of a row, unrounded, in `unit`. Empty where unknown."""
+
+    study: str
+    preset: str
+    overrides: str
+    standin: str
+    method: str
+    kind: str
+    """study, outside (of the study), published (not run here), level (chance, pixels)."""
+    train: str
+    test: str
+    state: str
+    quantity: str
+    unit: str
+    better: str
+    status: str
+    """measured, failed, missing, or published where the row is not run here."""
+    mean: float | None = None
+    spread: float | None = None
+    best: float | None = None
+    seeds: int = 0
+    seeds_planned: int = 0
+    published: float | None = None
+    at_chance: bool | None = None
+    device: str = ""
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with all that has to be said of it. `banner` warns of stand-in data, None for real data."""
+
+    slug: str
+    title: str
+    banner: str | None
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Text, ...], ...]
+    values: tuple[Value, ...]
+    footnotes: tuple[str, ...] = ()
+    """Numbered from 1; entries refer to them by number."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def legend(self) -> list[str]:
+        """The signs that the table uses, explained."""
+        texts = [text for row in self.rows for text in row]
+        marks = {mark for text in texts for mark in text.marks}
+        used = [
+            sign
+            for sign in LEGEND
+            if sign in marks or any(sign == text.body or f" {sign}" in text.body for text in texts)
+        ]
+        return [f"{sign} {LEGEND[sign]}" for sign in used]
+
+
+@dataclass
+class Footnotes:
+    """Numbers footnotes in the order of their first use; the same text keeps its number."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> str:
+        """The number of a footnote."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return str(self.texts.index(text) + 1)

@@ -1,0 +1,74 @@
+"""The graph sampler: batches of persons that the current model confuses (Liao and Shao, 2021; PROTOCOL, section 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.randomness import Stream, generator
+
+
+class GraphSampler:
+    """Draws an epoch's batches of P persons x K images.
+
+    An epoch has one batch per person: the person itself and the P-1 other persons nearest to it, as the model
+    scores one random image of each. Fewer than P persons: batches of all. A person's images are dealt from a
+    shuffled list that is shuffled again when used up; fewer than K images repeat.
+    """
+
+    def __init__(self, ids: NDArray[np.int64], persons: int, images: int, seed: int) -> None:
+        """`ids` [n] is the person of each training image. Raises ValueError for fewer than two persons."""
+        self.people, person_of = np.unique(ids, return_inverse=True)
+        if len(self.people) < 2:
+            raise ValueError(f"the sampler needs at least two persons, the training set has {len(self.people)}")
+        self.persons, self.images, self.seed = min(persons, len(self.people)), images, seed
+        order = np.argsort(person_of, kind="stable")
+        self._images_of = np.split(order, np.cumsum(np.bincount(person_of))[:-1])
+        self._shuffles = [0] * len(self.people)
+        self._decks = [self._shuffle(person, hand=[]) for person in range(len(self.people))]
+
+    def representatives(self, epoch: int) -> NDArray[np.int64]:
+        """One random image of each person, [persons of the set]."""
+        draws = generator(self.seed, Stream.REPRESENTATIVES, epoch).random(len(self.people))
+        return np.array([own[int(draw * len(own))] for own, draw in zip(self._images_of, draws, strict=True)])
+
+    def neighbours(self, scores: NDArray) -> NDArray[np.int64]:
+        """scores [persons, persons], query by row, higher = more alike -> [persons, P], the person itself first."""
+        count = len(self.people)
+        others = np.array(scores, dtype=np.float64)
+        np.fill_diagonal(others, -np.inf)
+        nearest = np.argsort(-others, axis=1, kind="stable")[:, : self.persons - 1]
+        return np.concatenate((np.arange(count)[:, None], nearest), axis=1)
+
+    def epoch(self, epoch: int, scores: NDArray, steps: int | None = None) -> NDArray[np.int64]:
+        """Image positions of an epoch's batches, [steps, P*K]; advances the deals. `steps` keeps the first ones."""
+        order = generator(self.seed, Stream.BATCH_ORDER, epoch).permutation(len(self.people))[:steps]
+        neighbours = self.neighbours(scores)
+        return np.array([np.concatenate([self.deal(person) for person in neighbours[row]]) for row in order])
+
+    def deal(self, person: int) -> NDArray[np.int64]:
+        """The next K images of a person."""
+        hand: list[int] = []
+        while len(hand) < self.images:
+            if not self._decks[person]:
+                self._decks[person] = self._shuffle(person, hand)
+            hand.append(self._decks[person].pop(0))
+        return np.array(hand)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the deals stand."""
+        return {"shuffles": list(self._shuffles), "decks": [list(deck) for deck in self._decks]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken."""
+        self._shuffles = list(state["shuffles"])
+        self._decks = [list(deck) for deck in state["decks"]]
+
+    def _shuffle(self, person: int, hand: list[int]) -> list[int]:
+        """A person's images in new order, those already in hand last: no hand holds one twice if K images exist."""
+        deck = self._images_of[person].copy()
+        generator(self.seed, Stream.DEALS, person, self._shuffles[person]).shuffle(deck)
+        self._shuffles[person] += 1
+        return sorted(deck.tolist(), key=hand.__contains__)

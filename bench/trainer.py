@@ -1,0 +1,233 @@
+"""Training a network with the graph sampler (PROTOCOL, section 3). The same for every head."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
+from tqdm import tqdm
+
+from bench.augment import augment, to_float
+from bench.checkpoint import load_checkpoint, save_checkpoint
+from bench.config import CellConfig, Training
+from bench.errors import CellFailed
+from bench.losses import mean_of_finite, pairwise_matching_loss
+from bench.model import Matcher
+from bench.progress import QUIET, Progress
+from bench.randomness import Stream, generator, torch_seeded
+from bench.records import CHECKPOINT, LOG
+from bench.sampler import GraphSampler
+from bench.scoring import Scorer
+from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
+
+CALIBRATION_BATCHES = 16
+"""Batches from which an untrained network takes its batch-norm statistics."""
+
+
+@dataclass
+class Trained:
+    """What a finished training leaves behind."""
+
+    model: Matcher
+    seconds: dict[str, float]
+    steps: int
+    segments: int
+    peak_bytes: int
+
+
+@dataclass
+class _EpochLog:
+    """Running means over an epoch's steps."""
+
+    loss: float = 0.0
+    hit: float = 0.0
+    steps: int = 0
+    learning_rate: list[float] = field(default_factory=list)
+
+    def add(self, loss: float, hit: float) -> None:
+        self.steps += 1
+        self.loss += (loss - self.loss) / self.steps
+        self.hit += (hit - self.hit) / self.steps
+
+
+class Trainer:
+    """Trains one cell, epoch by epoch, from its last checkpoint if there is one."""
+
+    def __init__(
+        self, model: Matcher, config: CellConfig, images: NDArray[np.uint8], ids: NDArray[np.int64], folder: Path
+    ) -> None:
+        """`images` [n, 3, H, W] uint8 and `ids` [n] are the training set; `folder` is the cell's."""
+        self.model, self.config, self.images, self.ids, self.folder = model, config, images, ids, folder
+        settings = config.training
+        self.sampler = GraphSampler(ids, settings.persons, settings.images, config.seed)
+        self.steps_per_epoch = min(len(self.sampler.people), settings.steps_per_epoch or len(self.sampler.people))
+        self.optimizer = _optimizer(model, config)
+        self.schedule = _schedule(settings, self.steps_per_epoch, self.optimizer)
+        self.scaler = torch.amp.GradScaler(model.device.type, enabled=settings.precision == "fp16")
+        self.watch = Stopwatch(model.device)
+        self.clip_groups = model.clip_groups()
+        self.finished_epochs, self.segments, self.peak_bytes = 0, 1, 0
+
+    def run(self, progress: Progress = QUIET) -> Trained:
+        """Train to the end. Raises CellFailed if no query of a batch has a finite loss any more."""
+        self._resume()
+        reset_peak(self.model.device)
+        epochs = self.config.training.epochs
+        remaining = (epochs - self.finished_epochs) * self.steps_per_epoch
+        with progress.bar(remaining, "train", "step") as bar:
+            for epoch in range(self.finished_epochs, epochs):
+                with torch_seeded(self.config.seed, Stream.TORCH, epoch):
+                    log = self._epoch(epoch, bar)
+                self.finished_epochs = epoch + 1
+                self.peak_bytes = max(self.peak_bytes, peak_bytes(self.model.device))
+                save_checkpoint(self.folder / CHECKPOINT, self._state())
+                self._write_log(epoch, log)
+        steps = epochs * self.steps_per_epoch
+        return Trained(self.model, dict(self.watch.seconds), steps, self.segments, self.peak_bytes)
+
+    def _epoch(self, epoch: int, bar: tqdm) -> _EpochLog:
+        with self.watch.phase("sampling"):
+            batches = self.sampler.epoch(epoch, self._score_persons(epoch), self.steps_per_epoch)
+        log = _EpochLog(learning_rate=[group["lr"] for group in self.optimizer.param_groups])
+        with self.watch.phase("training"):
+            self.model.train()
+            for step, positions in enumerate(batches):
+                loss, hit = self._step(epoch, step * batches.shape[1], positions)
+                log.add(loss, hit)
+                bar.update()
+                if not bar.disable:
+                    rate = (bar.format_dict["rate"] or 0) * len(positions)
+                    bar.set_postfix(
+                        epoch=epoch + 1, loss=f"{log.loss:.3f}", hit=f"{log.hit:.0%}", images_s=f"{rate:.0f}"
+                    )
+        return log
+
+    def _step(self, epoch: int, first_position: int, positions: NDArray[np.int64]) -> tuple[float, float]:
+        device, settings = self.model.device, self.config.training
+        images = to_float(self.images[positions], device)
+        images = augment(images, settings.augmentation, self.config.seed, epoch, first_position)
+        with self.model.autocast():
+            found = self.model.encode(images)
+            scores = self.model.head.match(found, found)
+        loss_per_query, hit = pairwise_matching_loss(scores.float(), torch.from_numpy(self.ids[positions]).to(device))
+        loss = mean_of_finite(loss_per_query)
+        if not math.isfinite(loss.item()):
+            raise CellFailed(f"training diverged in epoch {epoch + 1}: no query of a batch has a finite loss")
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        for group in self.clip_groups:
+            nn.utils.clip_grad_norm_(group, settings.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        return loss.item(), hit.float().mean().item()
+
+    def _score_persons(self, epoch: int) -> NDArray[np.float32]:
+        """[persons, persons] scores of one image of each, by the present model in evaluation mode."""
+        chosen = self.sampler.representatives(epoch)
+        settings, unread = self.config.evaluation, Stopwatch(self.model.device)
+        scorer = Scorer(self.model, self.images, chosen, chosen, settings, unread, self.folder)
+        return np.concatenate([scores.numpy() for _, scores in scorer.chunks()])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "finished_epochs": self.finished_epochs,
+            "segments": self.segments,
+            "peak_bytes": self.peak_bytes,
+            "seconds": dict(self.watch.seconds),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "sampler": self.sampler.state_dict(),
+        }
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self.folder / CHECKPOINT, self.model.device)
+        if state is None:
+            return
+        if "optimizer" not in state:
+            raise CellFailed(
+                f"{self.folder} has a finished network but no record of it; delete the folder to train anew"
+            )
+        self.model.load_state_dict(state["model"])
+        for name in ("optimizer", "schedule", "scaler", "sampler"):
+            getattr(self, name).load_state_dict(state[name])
+        self.finished_epochs, self.segments = state["finished_epochs"], state["segments"] + 1
+        self.peak_bytes = state["peak_bytes"]
+        self.watch.seconds = dict(state["seconds"])
+
+    def _write_log(self, epoch: int, log: _EpochLog) -> None:
+        line = {
+            "epoch": epoch + 1,
+            "loss": log.loss,
+            "hit": log.hit,
+            "learning_rate": log.learning_rate,
+            "seconds": dict(self.watch.seconds),
+        }
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+@torch.no_grad()
+def calibrate(model: Matcher, config: CellConfig, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> None:
+    """Give an untrained network batch-norm statistics of training images, without changing its weights.
+
+    Each batch holds P persons x K images at random, without augmentation. Frozen batch norms keep what they have.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # the plain mean over batches
+    model.train()
+    for positions in _calibration_batches(config, ids):
+        with model.autocast():
+            found = model.encode(to_float(images[positions], model.device))
+            model.head.match(found, found)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
+def _calibration_batches(config: CellConfig, ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    settings = config.training
+    people = np.unique(ids)
+    sampler = GraphSampler(ids, settings.persons, settings.images, config.seed)
+    for number in range(CALIBRATION_BATCHES):
+        draws = generator(config.seed, Stream.CALIBRATION, number)
+        chosen = draws.choice(len(people), size=min(settings.persons, len(people)), replace=False)
+        yield np.concatenate([sampler.deal(person) for person in chosen])
+
+
+def _optimizer(model: Matcher, config: CellConfig) -> SGD:
+    """SGD with one group for layers that start from ImageNet weights, if any, and one for all others."""
+    settings = config.training
+    pretrained = list(model.backbone.stages.parameters()) if config.backbone.weights is not None else []
+    known = {id(parameter) for parameter in pretrained}
+    new = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    groups = [{"params": pretrained, "lr": settings.backbone_lr}, {"params": new, "lr": settings.lr}]
+    return SGD(
+        [group for group in groups if group["params"]],
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.momentum > 0,
+    )
+
+
+def _schedule(settings: Training, steps_per_epoch: int, optimizer: SGD) -> LRScheduler:
+    """The learning rates' schedule, advanced after every step."""
+    if settings.schedule == "step":
+        return StepLR(optimizer, settings.decay_after * steps_per_epoch, settings.decay)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    return OneCycleLR(optimizer, peaks, total_steps=settings.epochs * steps_per_epoch, cycle_momentum=False)

@@ -1,0 +1,120 @@
+"""Fixtures of all tests, in one place."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported: threads that spin while waiting would slow each other down (see bench.cli.main).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.cli import main
+from bench.config import CellConfig
+from bench.data import ImageRecord
+from bench.data.dataset import Dataset
+from bench.data.standin import write_standin
+from bench.plan import load_preset, load_study, plan, resolve
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that holds the stand-in sets of size tiny, as `bench data standin` lays them out."""
+    root = tmp_path_factory.mktemp("data")
+    write_standin(root / "standin-tiny", size="tiny", workers=1)
+    return root
+
+
+@pytest.fixture
+def bench(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call the command `bench` with arguments; wrong use of an option ends as in a shell, with code 2."""
+
+    def call(*arguments: str | Path) -> Outcome:
+        capfd.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def tiny_config() -> Callable[..., CellConfig]:
+    """Resolved configuration of a table 2 row under the preset tiny, with changes as `--set` makes them."""
+
+    def make(row: str = "TransMatcher", seed: int = 0, **overrides: object) -> CellConfig:
+        cell = plan(load_study("table2"), load_preset("tiny"), overrides, [row], seeds=[seed])[0]
+        return resolve(cell.config, "cpu", bf16=False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def few_persons() -> tuple[np.ndarray, np.ndarray]:
+    """Images [n, 3, 32, 16] and persons [n] of six persons in plain colours, eight noisy images each."""
+    draws = np.random.default_rng(0)
+    ids = np.repeat(np.arange(6), 8)
+    colours = draws.integers(0, 256, (6, 3, 2))
+    images = np.zeros((len(ids), 3, 32, 16))
+    for position, person in enumerate(ids):
+        images[position, :, :16] = colours[person, :, 0, None, None]
+        images[position, :, 16:] = colours[person, :, 1, None, None]
+    images += draws.normal(0, 25, images.shape)
+    return images.clip(0, 255).astype(np.uint8), ids
+
+
+@pytest.fixture
+def small_dataset(few_persons: tuple[np.ndarray, np.ndarray]) -> tuple[Dataset, np.ndarray]:
+    """A test set of `few_persons`: image 0 of each person queries the others; and the images in that order."""
+    images, ids = few_persons
+    is_query = np.arange(len(ids)) % 8 == 0
+    order = np.concatenate((np.flatnonzero(is_query), np.flatnonzero(~is_query)))
+    records = [ImageRecord(Path(f"{i}.png"), int(ids[i]), 0 if is_query[i] else 1 + i % 2) for i in order]
+    queries = int(is_query.sum())
+    dataset = Dataset("small", Path(), (), tuple(records[:queries]), tuple(records[queries:]), "f" * 64)
+    return dataset, images[order]
+
+
+@pytest.fixture
+def golden() -> Callable[[str], dict[str, np.ndarray]]:
+    """The arrays of a golden file, by name without suffix."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        with np.load(GOLDEN / f"{name}.npz") as arrays:
+            return dict(arrays)
+
+    return load
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread for the test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,105 @@
+"""Augmentation: what each change does, and that nothing but (seed, epoch, position) decides it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from bench.augment import Change, apply_change, augment, draw_change, to_float
+from bench.config import Augmentation
+
+NOTHING = Change(2, 2, False, 0.0, 1.0, 1.0, 1.0, 0.0, (0, 1, 2, 3), 0, 0, 0)
+
+
+def image() -> torch.Tensor:
+    return torch.rand(3, 20, 10, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+
+
+def changed(**fields: object) -> torch.Tensor:
+    return apply_change(image(), dataclasses.replace(NOTHING, **fields), pad=2)
+
+
+def test_the_change_that_changes_nothing():
+    torch.testing.assert_close(changed(), image(), atol=1e-5, rtol=0)
+
+
+def test_crop_shifts_and_fills_with_black():
+    torch.testing.assert_close(changed(top=0)[:, 2:], image()[:, :-2], atol=1e-5, rtol=0)
+    assert changed(top=0)[:, :2].abs().max() < 1e-5
+
+
+def test_flip_mirrors_left_and_right():
+    torch.testing.assert_close(changed(flip=True), image().flip(2), atol=1e-5, rtol=0)
+
+
+def test_brightness_scales_and_clips():
+    torch.testing.assert_close(changed(brightness=2.0), (image() * 2).clamp(max=1), atol=1e-5, rtol=0)
+
+
+def test_no_saturation_is_grey():
+    grey = changed(saturation=0.0)
+    torch.testing.assert_close(grey[0], grey[1], atol=1e-5, rtol=0)
+
+
+def test_the_order_of_colour_changes_counts():
+    first = changed(brightness=1.8, contrast=0.5, jitter_order=(0, 1, 2, 3))
+    second = changed(brightness=1.8, contrast=0.5, jitter_order=(1, 0, 2, 3))
+    assert (first - second).abs().max() > 0.01
+
+
+def test_the_square_is_white_and_nowhere_else():
+    found = changed(square=4, square_top=3, square_left=5)
+    assert found[:, 3:7, 5:9].eq(1).all()
+    outside = torch.ones(20, 10, dtype=torch.bool)
+    outside[3:7, 5:9] = False
+    torch.testing.assert_close(found[:, outside], image()[:, outside], atol=1e-5, rtol=0)
+
+
+def test_draws_stay_in_the_ranges_of_the_protocol():
+    settings = Augmentation()
+    draws = [draw_change(settings, 384, 128, 0, 0, position) for position in range(2000)]
+    assert {change.top for change in draws} == {change.left for change in draws} == set(range(21))
+    assert min(change.square for change in draws) >= 1 and max(change.square for change in draws) == int(0.8 * 128)
+    assert all(change.square_top + change.square <= 384 for change in draws)
+    assert all(change.square_left + change.square <= 128 for change in draws)
+    for name, low, high in (
+        ("angle", -5, 5),
+        ("brightness", 0.5, 2),
+        ("contrast", 0.5, 2),
+        ("saturation", 0.5, 2),
+        ("hue", -0.1, 0.1),
+    ):
+        values = np.array([getattr(change, name) for change in draws])
+        assert low <= values.min() < low + 0.02 * (high - low) and high - 0.02 * (high - low) < values.max() <= high
+    assert 0.45 < np.mean([change.flip for change in draws]) < 0.55
+    assert len({change.jitter_order for change in draws}) == 24
+
+
+def test_an_image_is_changed_alike_in_whatever_batch_it_stands():
+    images = torch.rand(6, 3, 20, 10)
+    settings = Augmentation(pad=2)
+    whole = augment(images, settings, seed=1, epoch=2, first_position=12)
+    parts = [augment(images[i : i + 2], settings, seed=1, epoch=2, first_position=12 + i) for i in (0, 2, 4)]
+    assert torch.equal(whole, torch.cat(parts))
+
+
+def test_seed_epoch_and_position_each_change_the_draw():
+    settings = Augmentation()
+    base = draw_change(settings, 64, 32, 0, 0, 0)
+    assert len({base, *(draw_change(settings, 64, 32, *place) for place in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))}) == 4
+
+
+def test_the_input_is_not_written_to():
+    images = np.full((2, 3, 8, 8), 7, dtype=np.uint8)
+    augment(to_float(images, torch.device("cpu")), Augmentation(pad=1), 0, 0, 0)
+    assert (images == 7).all()
+    batch = torch.full((1, 3, 8, 8), 0.5)
+    augment(batch, Augmentation(pad=0, rotation=0), 0, 0, 0)
+    assert batch.eq(0.5).all()
+
+
+def test_switched_off_it_returns_the_images():
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(augment(images, Augmentation(enabled=False), 0, 0, 0), images)

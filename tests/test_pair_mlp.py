@@ -1,0 +1,103 @@
+"""TransMatcher's MLP in blocks against the same layers as modules, one after the other."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from variants import build
+from variants._base import Repr
+from variants.kernels import normed_mlp
+from variants.kernels.mlp import BLOCK_ROWS
+
+
+def layers(dtype: torch.dtype) -> tuple[nn.Linear, nn.BatchNorm1d, nn.Linear]:
+    torch.manual_seed(4)
+    norm = nn.BatchNorm1d(12)
+    for tensor in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.normal_(tensor)
+    norm.running_var.uniform_(0.5, 2)
+    return nn.Linear(7, 12).to(dtype), norm.to(dtype), nn.Linear(12, 1).to(dtype)
+
+
+def results(function, rows: Tensor, parts: tuple[nn.Module, ...]) -> list[Tensor]:
+    """Output, gradients of rows and of all parameters, and the norm's buffers afterwards."""
+    rows = rows.clone().requires_grad_()
+    found = function(rows)
+    (found * torch.linspace(-1, 2, len(found), dtype=found.dtype)[:, None]).sum().backward()
+    modules = nn.ModuleList(parts)
+    return [found, rows.grad, *(p.grad for p in modules.parameters()), *modules.buffers()]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("count", [2, 50, BLOCK_ROWS + 3])
+def test_blocks_give_the_numbers_of_the_modules(training, count):
+    parts = nn.ModuleList(layers(torch.float64)).train(training)
+    twins = copy.deepcopy(parts)
+    rows = 3 + torch.randn(count, 7, dtype=torch.float64)
+    ours = results(lambda x: normed_mlp(x, None, *parts), rows, parts)
+    theirs = results(lambda x: twins[2](twins[1](twins[0](x)).relu()), rows, twins)
+    for found, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_without_a_momentum_statistics_are_the_mean_over_batches():
+    parts = layers(torch.float64)
+    twins = copy.deepcopy(parts)
+    parts[1].momentum = twins[1].momentum = None
+    for norm in (parts[1], twins[1]):
+        norm.reset_running_stats()
+    for _ in range(3):
+        rows = torch.randn(9, 7, dtype=torch.float64)
+        normed_mlp(rows, None, *parts), twins[1](twins[0](rows))
+    for found, expected in zip(parts[1].buffers(), twins[1].buffers(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_counts_stand_for_repeated_rows():
+    parts = nn.ModuleList(layers(torch.float64))
+    twins = copy.deepcopy(parts)
+    rows = torch.randn(30, 7, dtype=torch.float64)
+    counts = torch.randint(1, 4, (30,))
+    ours = results(lambda x: normed_mlp(x, counts, *parts).repeat_interleave(counts, dim=0), rows, parts)
+    theirs = results(lambda x: normed_mlp(x.repeat_interleave(counts, dim=0), None, *twins), rows, twins)
+    for found, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_one_row_has_no_batch_statistics():
+    with pytest.raises(ValueError, match="more than one row"):
+        normed_mlp(torch.zeros(1, 7), None, *layers(torch.float32))
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_half_of_the_pairs_give_the_gradients_of_all(symmetric):
+    head = build("transmatcher", (16, 4, 2), feedforward=24, layers=2, symmetric_prior=symmetric).double()
+    twin = copy.deepcopy(head)
+    levels = torch.randn(5, 2, 8, 16, dtype=torch.float64)
+    weights = torch.randn(5, 5, dtype=torch.float64)
+    ours, first, second = (levels.clone().requires_grad_() for _ in range(3))
+    batch = Repr(levels=ours)
+    (head.match(batch, batch) * weights).sum().backward()
+    (twin.match(Repr(levels=first), Repr(levels=second)) * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, first.grad + second.grad, rtol=1e-8, atol=1e-10)
+    for (name, found), expected in zip(head.named_parameters(), twin.parameters(), strict=True):
+        if found.grad is not None:
+            torch.testing.assert_close(found.grad, expected.grad, rtol=1e-7, atol=1e-9, msg=name)
+    for found, expected in zip(head.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_short_formats_run_through_the_whole_head():
+    head = build("transmatcher", (16, 4, 2), feedforward=24, layers=2)
+    levels = torch.randn(5, 2, 8, 16)
+    exact = head.match(Repr(levels=levels), Repr(levels=levels))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = head.match(Repr(levels=levels), Repr(levels=levels))
+    assert (found.float() - exact).norm() < 0.1 * exact.norm()
+    batch = Repr(levels=levels.bfloat16().requires_grad_())
+    head.bfloat16().match(batch, batch).float().sum().backward()
+    assert batch.levels.grad.isfinite().all()

@@ -1,0 +1,200 @@
+"""What every head must obey. The tests run these laws on all heads, `bench check-head` on a file of your own."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from variants import HeadError, build, describe
+from variants._base import Head, Repr
+
+SHAPE = (16, 4, 2)
+"""(d, h, w) of the feature maps on which laws are tried."""
+
+SMALL = {"feedforward": 24, "layers": 2}
+QUERIES, GALLERY = 5, 7
+
+Law = Callable[[str, dict], None]
+
+
+def all_laws() -> dict[str, Law]:
+    """Every law by its name; each takes a head's name (or path) and options, and raises AssertionError if broken."""
+    return {law.__name__: law for law in _LAWS}
+
+
+def make(name: str, options: dict) -> Head:
+    """A small head with fixed random weights and statistics, in evaluation mode."""
+    small = {key: value for key, value in SMALL.items() if key in describe(name).options}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        head = build(name, SHAPE, **{**small, **options})
+        for module in head.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2)
+    return head.eval()
+
+
+def maps(count: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Random feature maps [count, d, h, w]."""
+    return torch.randn(count, *SHAPE, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def scores_have_their_shape_and_are_finite(name: str, options: dict) -> None:
+    """`encode` keeps the number of images, `match` gives [Q, G] finite logits."""
+    head = make(name, options)
+    query, gallery = head.encode(maps(QUERIES, 1)), head.encode(maps(GALLERY, 2))
+    assert isinstance(query, Repr), f"encode must return a Repr, not {type(query).__name__}"
+    assert len(query) == QUERIES, f"encode made {len(query)} images of {QUERIES}"
+    scores = head.match(query, gallery)
+    assert scores.shape == (QUERIES, GALLERY), f"match gave {tuple(scores.shape)}, not {(QUERIES, GALLERY)}"
+    assert scores.isfinite().all(), "some scores are not finite"
+
+
+def encode_sees_one_image_at_a_time(name: str, options: dict) -> None:
+    """Encoding a batch equals encoding each image alone."""
+    head, images = make(name, options), maps(QUERIES, 1)
+    together = head.encode(images)
+    alone = Repr.join([head.encode(image[None]) for image in images])
+    for (part, one), (_, other) in zip(together.items(), alone.items(), strict=True):
+        _close(one, other, f"{part} of an image depends on the other images of its batch")
+
+
+def blocks_give_the_scores_of_the_whole(name: str, options: dict) -> None:
+    """Matching slices of queries and gallery gives the same scores as matching all at once."""
+    head = make(name, options)
+    query, gallery = head.encode(maps(QUERIES, 1)), head.encode(maps(GALLERY, 2))
+    rows = [
+        torch.cat([head.match(query[top : top + 2], gallery[left : left + 3]) for left in range(0, GALLERY, 3)], 1)
+        for top in range(0, QUERIES, 2)
+    ]
+    _close(torch.cat(rows), head.match(query, gallery), "scores depend on how the pairs are cut into blocks")
+
+
+def permuting_the_gallery_permutes_the_columns(name: str, options: dict) -> None:
+    """A gallery in another order gives the same columns in that order."""
+    head = make(name, options)
+    query, gallery = head.encode(maps(QUERIES, 1)), head.encode(maps(GALLERY, 2))
+    order = torch.randperm(GALLERY, generator=torch.Generator().manual_seed(5))
+    _close(head.match(query, gallery[order]), head.match(query, gallery)[:, order], "scores depend on gallery order")
+
+
+def saving_a_repr_keeps_the_scores(name: str, options: dict) -> None:
+    """A Repr that was saved and loaded scores as before, to the bit."""
+    head = make(name, options)
+    query = head.encode(maps(QUERIES, 1))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "repr.pt"
+        query.save(path)
+        loaded = Repr.load(path)
+    assert torch.equal(head.match(loaded, loaded[:]), head.match(query, query[:])), "saving changed the scores"
+
+
+def a_copy_scores_as_the_same_object(name: str, options: dict) -> None:
+    """match(r, r) equals match(r, copy of r), in evaluation and in training mode."""
+    for training in (False, True):
+        head = make(name, options).train(training)
+        query = head.encode(maps(QUERIES, 1))
+        twin = copy.deepcopy(head)
+        same = Repr(**{part: tensor.clone() for part, tensor in query.items()})
+        _close(
+            head.match(query, query), twin.match(query, same), "scores of a batch with itself and with a copy differ"
+        )
+
+
+def declared_symmetry_holds(name: str, options: dict) -> None:
+    """Where `symmetric` is declared, swapping the images changes no score."""
+    head = make(name, options)
+    query, gallery = head.encode(maps(QUERIES, 1)), head.encode(maps(GALLERY, 2))
+    if head.symmetric:
+        _close(
+            head.match(query, gallery), head.match(gallery, query).T, "declared symmetric, but swapping changes scores"
+        )
+
+
+def evaluation_keeps_no_state(name: str, options: dict) -> None:
+    """In evaluation mode neither call changes anything in the head."""
+    head = make(name, options)
+    before = copy.deepcopy(head.state_dict())
+    query = head.encode(maps(QUERIES, 1))
+    head.match(query, query)
+    changed = [key for key, value in head.state_dict().items() if not torch.equal(value, before[key])]
+    assert not changed, f"evaluation changed {', '.join(changed)}"
+
+
+def norms_over_pairs_update_once_per_call(name: str, options: dict) -> None:
+    """In training one `match` call updates each of its batch norms exactly once."""
+    head = make(name, options).train()
+    query = head.encode(maps(QUERIES, 1))
+    before = {key: value.clone() for key, value in head.state_dict().items() if key.endswith("num_batches_tracked")}
+    head.match(query, query)
+    for key, value in before.items():
+        updates = int(head.state_dict()[key] - value)
+        assert updates == 1, f"{key}: {updates} updates in one match call"
+
+
+def gradients_reach_all_but_void_parameters(name: str, options: dict) -> None:
+    """In training every trainable parameter learns, unless declared void; a void one does not."""
+    head = make(name, options).double().train()
+    for module in head.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eps = 1e-30  # a norm cancels scales up to its eps; without it, exactly
+    found = head.encode(maps(QUERIES, 1, torch.float64))
+    weights = torch.randn(QUERIES, QUERIES, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    (head.match(found, found).sigmoid() * weights).sum().backward()
+    names = {parameter for parameter, _ in head.named_parameters()}
+    void = head.void_parameters()
+    assert void <= names, f"void_parameters names what is none: {', '.join(sorted(void - names))}"
+    # In float64 rounding leaves about 1e-16 where a norm cancels a gradient; real ones are far above.
+    for parameter, value in head.named_parameters():
+        size = 0.0 if value.grad is None else float(value.grad.abs().max())
+        if parameter in void:
+            assert size < 1e-10, f"{parameter} is declared void, but its gradient is {size:.1e}"
+        else:
+            assert size > 1e-9, f"{parameter} gets no gradient and is not declared void"
+
+
+def declarations_are_sound(name: str, options: dict) -> None:
+    """`pair_parameters` names parameters, `pair_bytes` is a positive number of bytes."""
+    head = make(name, options)
+    unknown = head.pair_parameters() - {parameter for parameter, _ in head.named_parameters()}
+    assert not unknown, f"pair_parameters names what is none: {', '.join(sorted(unknown))}"
+    size = head.pair_bytes()
+    assert isinstance(size, int) and size > 0, f"pair_bytes must be a positive integer, not {size!r}"
+
+
+def unknown_options_are_refused_by_name(name: str, options: dict) -> None:
+    """An option that the head does not have is an error that names it."""
+    try:
+        build(name, SHAPE, **options, no_such_option=1)
+    except HeadError as fault:
+        assert "no_such_option" in str(fault), f"the error does not name the option: {fault}"
+    else:
+        raise AssertionError("an unknown option was accepted")
+
+
+_LAWS: tuple[Law, ...] = (
+    scores_have_their_shape_and_are_finite,
+    encode_sees_one_image_at_a_time,
+    blocks_give_the_scores_of_the_whole,
+    permuting_the_gallery_permutes_the_columns,
+    saving_a_repr_keeps_the_scores,
+    a_copy_scores_as_the_same_object,
+    declared_symmetry_holds,
+    evaluation_keeps_no_state,
+    norms_over_pairs_update_once_per_call,
+    gradients_reach_all_but_void_parameters,
+    declarations_are_sound,
+    unknown_options_are_refused_by_name,
+)
+
+
+def _close(one: Tensor, other: Tensor, message: str) -> None:
+    one, other = one.detach(), other.detach()
+    difference = float((one - other).abs().max())
+    assert difference <= 1e-4 * max(1e-4, float(other.abs().max())), f"{message} (by up to {difference:.1e})"

@@ -1,0 +1,30 @@
+"""The simplest matcher: a template for new heads, a baseline, and an oracle whose answer is known."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from variants._base import Head, Repr
+from variants._layers import PairNorm
+
+
+class Cosine(Head):
+    """Cosine of the average-pooled feature maps, batch-normalised."""
+
+    def __init__(self, feature_shape: tuple[int, int, int]) -> None:
+        super().__init__(feature_shape)
+        self.norm = PairNorm()
+        self.symmetric = True
+
+    def encode(self, feature_map: Tensor) -> Repr:
+        return Repr(feature=F.normalize(feature_map.mean(dim=(2, 3)), dim=1))
+
+    def match(self, query: Repr, gallery: Repr) -> Tensor:
+        return self.norm(query.feature @ gallery.feature.T)
+
+    def pair_bytes(self, training: bool = False) -> int:
+        return 8
+
+    def pair_parameters(self) -> set[str]:
+        return self._names_under("norm.")

@@ -1,0 +1,6 @@
+"""What makes matching fast and small: the operator of TransMatcher and QAConv, TransMatcher's MLP in blocks."""
+
+from variants.kernels.maxima import maxima
+from variants.kernels.mlp import normed_mlp
+
+__all__ = ["maxima", "normed_mlp"]

@@ -1,0 +1,55 @@
+"""QAConv: query-adaptive convolution, the paper's runner-up (Liao and Shao, ECCV 2020; PROTOCOL, section 2)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from variants._base import Head, Repr, load_by_published_keys
+from variants._layers import tokens_of
+from variants.kernels import maxima
+
+
+class QAConv(Head):
+    """QAConv: maxima of the cosines of all positions in both directions, batch norm, FC, batch norm."""
+
+    numerics = 2
+
+    def __init__(self, feature_shape: tuple[int, int, int]) -> None:
+        super().__init__(feature_shape)
+        self.bn = nn.BatchNorm1d(1)
+        self.fc = nn.Linear(self.tokens, 1)
+        nn.init.constant_(self.fc.weight, 1 / self.tokens)
+        self.logit_bn = nn.BatchNorm1d(1)
+        self.symmetric = True
+
+    def encode(self, feature_map: Tensor) -> Repr:
+        return Repr(tokens=tokens_of(F.normalize(feature_map, dim=1)))
+
+    def match(self, query: Repr, gallery: Repr) -> Tensor:
+        best = maxima(query.tokens, query.tokens if gallery is query else gallery.tokens)
+        best = self.bn(best.view(-1, 1, self.tokens)).view(best.shape)
+        return self.logit_bn(self.fc(best).sum(dim=2).view(-1, 1)).view(len(query), len(gallery))
+
+    def pair_bytes(self, training: bool = False) -> int:
+        """Maxima, their positions, and copies behind the norm."""
+        return 4 * 12 * self.tokens
+
+    def pair_parameters(self) -> set[str]:
+        return self._names_under("")
+
+    def void_parameters(self) -> set[str]:
+        """The last batch norm cancels a common scale and shift of the maxima, and FC's bias."""
+        return {"bn.weight", "bn.bias", "fc.bias"}
+
+    def load_published(self, matcher_state: dict[str, Tensor], encoder_state: dict[str, Tensor] | None = None) -> None:
+        """Load a published matcher state (keys `bn.*`, `fc.*`, `logit_bn.*`); there is no encoder state.
+
+        Raises ValueError naming surplus, missing or misshapen keys.
+        """
+        if encoder_state:
+            raise ValueError("QAConv has no encoder, but an encoder state was given")
+        load_by_published_keys(self.state_dict(keep_vars=False), matcher_state)
+
+    def published_parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self.named_parameters())

@@ -1,0 +1,42 @@
+"""The vanilla Transformer: decoders read the image with learnable queries (paper, Section 3 and D.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from variants._base import Repr
+from variants._layers import (
+    VectorHead,
+    check_layers,
+    draw_xavier,
+    encoder_layers,
+    position_embedding,
+    run_layers,
+    tokens_of,
+)
+
+
+class Transformer(VectorHead):
+    """Vanilla Transformer: N encoder and N decoder layers with T learnable queries; cosine, batch-normalised."""
+
+    def __init__(
+        self, feature_shape: tuple[int, int, int], *, feedforward: int = 2048, layers: int = 3, heads: int = 1
+    ) -> None:
+        super().__init__(feature_shape)
+        width = feature_shape[0]
+        self.position = position_embedding(self.tokens, width)
+        self.query_embedding = nn.Parameter(torch.empty(self.tokens, width))
+        self.encoder = encoder_layers(check_layers(layers), width, feedforward, heads)
+        self.decoder = nn.ModuleList(
+            nn.TransformerDecoderLayer(width, heads, feedforward, dropout=0.0, batch_first=True) for _ in range(layers)
+        )
+        draw_xavier(self)
+
+    def encode(self, feature_map: Tensor) -> Repr:
+        memory = run_layers(self.encoder, tokens_of(feature_map) + self.position)
+        tokens = self.query_embedding.expand(len(memory), -1, -1)
+        for layer in self.decoder:
+            tokens = layer(tokens, memory)
+        return Repr(feature=F.normalize(tokens.mean(dim=1), dim=1))

@@ -1,0 +1,95 @@
+"""Transformer-Cat: one Transformer encoder reads both images at once (paper, Section 4, Fig. E(a) and C.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from variants._base import Head, Repr
+from variants._layers import (
+    PairNorm,
+    check_layers,
+    choose,
+    draw_xavier,
+    encoder_layers,
+    pair_up,
+    position_embedding,
+    score_pairs_in_blocks,
+    tokens_of,
+)
+
+
+class TransformerCat(Head):
+    """Transformer-Cat: N encoder layers over [class; query tokens; gallery tokens] of every pair.
+
+    `fusion` (paper, C.3): "none" scores the last class token; "score" sums a score of each layer's class token,
+    each with its own linear and batch norm; "score_nonorm" the same without the last LayerNorm; "feature" scores
+    the class tokens of all layers, concatenated.
+    """
+
+    def __init__(
+        self,
+        feature_shape: tuple[int, int, int],
+        *,
+        feedforward: int = 2048,
+        layers: int = 3,
+        heads: int = 1,
+        fusion: str = "none",
+    ) -> None:
+        super().__init__(feature_shape)
+        width = feature_shape[0]
+        self.fusion = choose("fusion", fusion, ("none", "score", "score_nonorm", "feature"))
+        self.heads, self.feedforward = heads, feedforward
+        self.class_token = nn.Parameter(torch.empty(1, width))
+        self.position = position_embedding(2 * self.tokens + 1, width)
+        self.encoder = encoder_layers(check_layers(layers), width, feedforward, heads)
+        if fusion == "score_nonorm":
+            self.encoder[-1].norm2 = _NoNorm()
+        scores = layers if fusion.startswith("score") else 1
+        inputs = layers * width if fusion == "feature" else width
+        # Without bias: the batch norm behind it would cancel one.
+        self.score = nn.ModuleList(nn.Linear(inputs, 1, bias=False) for _ in range(scores))
+        self.norm = nn.ModuleList(PairNorm() for _ in range(scores))
+        draw_xavier(self)
+
+    def encode(self, feature_map: Tensor) -> Repr:
+        return Repr(tokens=tokens_of(feature_map))
+
+    def match(self, query: Repr, gallery: Repr) -> Tensor:
+        training = torch.is_grad_enabled()
+        scores = score_pairs_in_blocks(self._score_pairs, query, gallery, self.pair_bytes(training))
+        return torch.stack([norm(scores[..., n]) for n, norm in enumerate(self.norm)]).sum(dim=0)
+
+    def _score_pairs(self, query: Repr, gallery: Repr) -> Tensor:
+        """[q*g, L]: the scores of each pair in front of their batch norms."""
+        queries, galleries = pair_up(query.tokens, gallery.tokens)
+        tokens = torch.cat((self.class_token.expand(len(queries), 1, -1), queries, galleries), dim=1) + self.position
+        class_tokens = []
+        for layer in self.encoder:
+            tokens = layer(tokens)
+            class_tokens.append(tokens[:, 0])
+        if self.fusion == "none":
+            class_tokens = class_tokens[-1:]
+        elif self.fusion == "feature":
+            class_tokens = [torch.cat(class_tokens, dim=1)]
+        return torch.cat([score(token) for token, score in zip(class_tokens, self.score, strict=True)], dim=1)
+
+    def pair_bytes(self, training: bool = False) -> int:
+        width, tokens = self.feature_shape[0], 2 * self.tokens + 1
+        if training:
+            return 4 * tokens * len(self.encoder) * (12 * width + 2 * self.feedforward)
+        return 4 * tokens * (8 * width + 2 * self.feedforward + 2 * self.heads * tokens)
+
+    def pair_parameters(self) -> set[str]:
+        return self._names_under("")
+
+    def void_parameters(self) -> set[str]:
+        """The last batch norm cancels what shifts all scores alike: the last bias that the class token has added."""
+        last = f"encoder.{len(self.encoder) - 1}"
+        return {f"{last}.linear2.bias" if self.fusion == "score_nonorm" else f"{last}.norm2.bias"}
+
+
+class _NoNorm(nn.Identity):
+    """In place of a LayerNorm. Its `eps`, which equals no other, keeps torch from the fused path that needs one."""
+
+    eps = None

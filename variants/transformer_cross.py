@@ -1,0 +1,114 @@
+"""Transformer-Cross: decoders read the gallery image with the query image's tokens (paper, Section 4, C.2, C.4)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from variants._base import Head, Repr
+from variants._layers import (
+    DecoderLayer,
+    PairNorm,
+    check_layers,
+    choose,
+    draw_xavier,
+    encoder_layers,
+    pair_up,
+    position_embedding,
+    score_pairs_in_blocks,
+    tokens_of,
+)
+
+
+class TransformerCross(Head):
+    """Transformer-Cross: N decoder layers from the query's raw tokens, memory = the encoded gallery image.
+
+    `encode_query` sends the query's tokens through the encoder too (paper, C.2). `fusion` "multi_scale" lets
+    decoder n read the output of encoder n and sums the scores of all decoders, each with its own linear and batch
+    norm (paper, C.4). Not symmetric.
+    """
+
+    shared_fc: ClassVar[bool] = False
+    """Whether queries and keys of every cross-attention go through one FC."""
+
+    def __init__(
+        self,
+        feature_shape: tuple[int, int, int],
+        *,
+        feedforward: int = 2048,
+        layers: int = 3,
+        heads: int = 1,
+        encode_query: bool = False,
+        fusion: str = "none",
+    ) -> None:
+        super().__init__(feature_shape)
+        width = feature_shape[0]
+        self.heads, self.feedforward = heads, feedforward
+        self.encode_query = encode_query
+        self.fusion = choose("fusion", fusion, ("none", "multi_scale"))
+        self.position = position_embedding(self.tokens, width)
+        self.encoder = encoder_layers(check_layers(layers), width, feedforward, heads)
+        self.decoder = nn.ModuleList(DecoderLayer(width, feedforward, heads, self.shared_fc) for _ in range(layers))
+        scores = layers if fusion == "multi_scale" else 1
+        # Without bias: the batch norm behind it would cancel one.
+        self.score = nn.ModuleList(nn.Linear(width, 1, bias=False) for _ in range(scores))
+        self.norm = nn.ModuleList(PairNorm() for _ in range(scores))
+        draw_xavier(self)
+
+    def encode(self, feature_map: Tensor) -> Repr:
+        """Both roles of an image: `tokens` and `queries` as a query, `keys` and `values` [B, N, T, d] as a gallery."""
+        tokens = tokens_of(feature_map) + self.position
+        memories, memory = [], tokens
+        for layer in self.encoder:
+            memory = layer(memory)
+            memories.append(memory)
+        if self.fusion == "none":
+            memories = [memory] * len(self.decoder)
+        projected = [layer.project_memory(level) for layer, level in zip(self.decoder, memories, strict=True)]
+        first = self.decoder[0].attend_self(memory if self.encode_query else tokens)
+        return Repr(
+            tokens=first,
+            queries=self.decoder[0].query(first),
+            keys=torch.stack([keys for keys, _ in projected], dim=1),
+            values=torch.stack([values for _, values in projected], dim=1),
+        )
+
+    def match(self, query: Repr, gallery: Repr) -> Tensor:
+        training = torch.is_grad_enabled()
+        scores = score_pairs_in_blocks(self._score_pairs, query, gallery, self.pair_bytes(training))
+        return torch.stack([norm(scores[..., n]) for n, norm in enumerate(self.norm)]).sum(dim=0)
+
+    def _score_pairs(self, query: Repr, gallery: Repr) -> Tensor:
+        """[q*g, L]: the scores of each pair in front of their batch norms."""
+        outputs = []
+        for n, layer in enumerate(self.decoder):
+            keys, values = gallery.keys[:, n], gallery.values[:, n]
+            if n == 0:
+                queries, keys = pair_up(query.queries, keys)
+                tokens, values = pair_up(query.tokens, values)
+            else:
+                tokens = layer.attend_self(tokens)
+                queries = layer.query(tokens)
+                keys, values = (part.repeat(len(query), 1, 1) for part in (keys, values))
+            tokens = layer.attend_memory(tokens, queries, keys, values)
+            outputs.append(tokens.mean(dim=1))
+        if self.fusion == "none":
+            outputs = outputs[-1:]
+        return torch.cat([score(output) for output, score in zip(outputs, self.score, strict=True)], dim=1)
+
+    def pair_bytes(self, training: bool = False) -> int:
+        width = self.feature_shape[0]
+        if training:
+            return 4 * self.tokens * len(self.decoder) * (20 * width + 2 * self.feedforward)
+        return 4 * self.tokens * (10 * width + 2 * self.feedforward + 2 * self.heads * self.tokens)
+
+    def pair_parameters(self) -> set[str]:
+        return self._names_under("decoder.", "score.", "norm.")
+
+    def void_parameters(self) -> set[str]:
+        """The softmax cancels a bias of the keys alone, the last batch norm the shift by the last LayerNorm's bias."""
+        last = f"decoder.{len(self.decoder) - 1}.norm3.bias"
+        keys = set() if self.shared_fc else {f"decoder.{n}.key.bias" for n in range(len(self.decoder))}
+        return {last, *keys}

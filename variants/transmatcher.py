@@ -1,0 +1,173 @@
+"""TransMatcher: decoders reduced to similarities, their maxima and an MLP (paper, Section 5 and B.1 to B.3)."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from variants._base import Head, Repr, load_by_published_keys
+from variants._layers import check_layers, choose, draw_xavier, encoder_layers, position_embedding, tokens_of
+from variants.kernels import maxima, normed_mlp
+
+
+class TransMatcher(Head):
+    """TransMatcher: N simplified decoders score the best matches between N levels of both images.
+
+    `first_level` "neck": the levels are the feature map and the outputs of N-1 encoder layers; "encoder": the
+    outputs of N encoder layers (paper, B.3). `symmetric_prior` uses (R + R^T)/2, so that swapping the images
+    cannot change a score (B.1). `pos_embed` is added to the first encoder's input. `fc1`, `bn1`, `mlp_head1` and
+    `prior_embed` switch the parts of Table 3.
+    """
+
+    numerics = 2
+
+    def __init__(
+        self,
+        feature_shape: tuple[int, int, int],
+        *,
+        feedforward: int = 2048,
+        layers: int = 3,
+        heads: int = 1,
+        fc1: bool = True,
+        bn1: bool = True,
+        mlp_head1: bool = True,
+        prior_embed: bool = True,
+        pos_embed: bool = False,
+        symmetric_prior: bool = True,
+        first_level: str = "neck",
+    ) -> None:
+        super().__init__(feature_shape)
+        width = feature_shape[0]
+        self.first_level = choose("first_level", first_level, ("neck", "encoder"))
+        encoders = check_layers(layers) - (first_level == "neck")
+        if pos_embed and encoders == 0:
+            raise ValueError("pos_embed needs an encoder: use layers of at least 2, or first_level 'encoder'")
+        self.feedforward, self.symmetric_prior = feedforward, symmetric_prior
+        self.position = position_embedding(self.tokens, width) if pos_embed else None
+        self.encoder = encoder_layers(encoders, width, feedforward, heads)
+        self.decoder = nn.ModuleList(
+            _SimplifiedDecoder(width, self.tokens, feedforward, fc1, bn1, mlp_head1, prior_embed) for _ in range(layers)
+        )
+        self.norm = nn.BatchNorm1d(1)
+        self.symmetric = symmetric_prior or not prior_embed
+        draw_xavier(self)
+
+    def levels(self, feature_map: Tensor) -> list[Tensor]:
+        """The N maps that feed the N decoders, each [B, T, d]."""
+        tokens = tokens_of(feature_map)
+        levels = [tokens] if self.first_level == "neck" else []
+        if self.position is not None:
+            tokens = tokens + self.position
+        for layer in self.encoder:
+            tokens = layer(tokens)
+            levels.append(tokens)
+        return levels
+
+    def encode(self, feature_map: Tensor) -> Repr:
+        """`levels` [B, N, T, d], behind each level's FC1."""
+        levels = [decoder.fc1(level) for decoder, level in zip(self.decoder, self.levels(feature_map), strict=True)]
+        return Repr(levels=torch.stack(levels, dim=1))
+
+    def match(self, query: Repr, gallery: Repr) -> Tensor:
+        queries = query.levels.unbind(dim=1)
+        galleries = queries if gallery is query else gallery.levels.unbind(dim=1)
+        scores = [
+            decoder(ours, theirs, self.symmetric_prior)
+            for decoder, ours, theirs in zip(self.decoder, queries, galleries, strict=True)
+        ]
+        return self.norm(torch.stack(scores).sum(dim=0)).view(len(query), len(gallery))
+
+    def pair_bytes(self, training: bool = False) -> int:
+        """Maxima, their positions, and copies behind the norm; similarities and hidden layers come in small blocks."""
+        return 4 * 12 * self.tokens
+
+    def pair_parameters(self) -> set[str]:
+        return self._names_under("decoder.", "norm.")
+
+    def void_parameters(self) -> set[str]:
+        """Batch norms cancel a common scale or shift in front of them (PROTOCOL, section 2)."""
+        endings = ["bn1.weight", "bn1.bias", "fc2.bias", "fc3.bias", "bn3.bias"]
+        if len(self.decoder) == 1:
+            endings.append("bn3.weight")
+        return {name for name, _ in self.named_parameters() if name.endswith(tuple(endings))}
+
+    def load_published(self, matcher_state: dict[str, Tensor], encoder_state: dict[str, Tensor] | None = None) -> None:
+        """Load a published matcher (keys `decoder.*`) and encoder state (keys `encoder.*`).
+
+        The published prior is not symmetric, so `symmetric_prior` is switched off, with a warning. Raises
+        ValueError naming surplus, missing or misshapen keys; only the unused template `decoder_layer.*` is dropped.
+        """
+        targets = self._published(self.state_dict())
+        state = {**matcher_state, **(encoder_state or {})}
+        load_by_published_keys(targets, state, ignored_prefixes=("decoder_layer.",))
+        if self.symmetric_prior and self.decoder[0].score_embed is not None:
+            warnings.warn("published priors are not symmetric: symmetric_prior is now off", stacklevel=2)
+            self.symmetric_prior = self.symmetric = False
+
+    def published_parameters(self) -> dict[str, nn.Parameter]:
+        """{published key: parameter} of decoders, last norm and encoder layers."""
+        return self._published(dict(self.named_parameters()))
+
+    @staticmethod
+    def _published(own: dict[str, Tensor]) -> dict[str, Tensor]:
+        prefixes = {"decoder.": "decoder.layers.", "encoder.": "encoder.layers.", "norm.": "decoder.norm."}
+        named = {}
+        for name, tensor in own.items():
+            part, rest = name.split(".", 1) if "." in name else (name, "")
+            named[prefixes.get(part + ".", part) + rest] = tensor
+        return named
+
+
+class _SimplifiedDecoder(nn.Module):
+    """Eq. 4 to 8 for one level; attribute names are those of published states."""
+
+    def __init__(
+        self, width: int, tokens: int, feedforward: int, fc1: bool, bn1: bool, mlp_head1: bool, prior_embed: bool
+    ) -> None:
+        super().__init__()
+        self.tokens = tokens
+        # Published states keep two leading axes of 1; the third axis is the gallery position.
+        self.score_embed = nn.Parameter(torch.empty(1, 1, tokens, tokens)) if prior_embed else None
+        self.fc1 = nn.Linear(width, width) if fc1 else nn.Identity()
+        self.bn1 = nn.BatchNorm1d(1) if bn1 else nn.Identity()
+        self.fc2 = nn.Linear(tokens, feedforward) if mlp_head1 else nn.Identity()
+        self.bn2 = nn.BatchNorm1d(feedforward) if mlp_head1 else nn.Identity()
+        self.fc3 = nn.Linear(feedforward if mlp_head1 else tokens, 1)
+        self.bn3 = nn.BatchNorm1d(1)
+
+    def prior(self, symmetric: bool) -> Tensor | None:
+        """sigmoid(R) as weights of (query position, gallery position), [T, T]; None without a prior."""
+        if self.score_embed is None:
+            return None
+        embedding = self.score_embed[0, 0].T
+        if symmetric:
+            embedding = (embedding + embedding.T) / 2
+        return embedding.sigmoid()
+
+    def forward(self, query: Tensor, gallery: Tensor, symmetric: bool) -> Tensor:
+        """query [Q, T, d], gallery [G, T, d], both behind FC1 -> one score a pair, [Q*G, 1]."""
+        best = maxima(query, gallery, self.prior(symmetric))
+        best = self.bn1(best.view(-1, 1, self.tokens)).view(best.shape)
+        if isinstance(self.fc2, nn.Identity):
+            scores = self.fc3(best).sum(dim=2)
+        elif gallery is query and (symmetric or self.score_embed is None):
+            scores = self._score_unordered(best)
+        else:
+            scores = self._score(best)
+        return self.bn3(scores.view(-1, 1))
+
+    def _score(self, best: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Both directions of each pair, [..., 2, T] -> their summed scores, [pairs, 1]."""
+        rows = normed_mlp(best.reshape(-1, self.tokens), counts, self.fc2, self.bn2, self.fc3)
+        return rows.view(-1, 2).sum(dim=1, keepdim=True)
+
+    def _score_unordered(self, best: Tensor) -> Tensor:
+        """As `_score` for [B, B, 2, T] whose pairs (i, j) and (j, i) hold the same maxima in turned directions."""
+        images = len(best)
+        first, second = torch.triu_indices(images, images, device=best.device)
+        counts = (1 + (first != second)).repeat_interleave(2)
+        place = torch.empty(images, images, dtype=torch.long, device=best.device)
+        place[first, second] = place[second, first] = torch.arange(len(first), device=best.device)
+        return self._score(best[first, second], counts)[place.flatten()]
