@@ -13,6 +13,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from variants._base import Product
 from variants.kernels import native, plain
 
 MOST_POSITIONS = 2**15 - 1
@@ -39,6 +40,12 @@ def maxima(query: Tensor, gallery: Tensor, prior: Tensor | None = None) -> Tenso
         query = query.to(torch.get_autocast_dtype(device))
         gallery = query if same else gallery.to(query.dtype)
     return _maxima(query, None if same else gallery, prior)[0]
+
+
+def maxima_products(queries: int, gallery: int, tokens: int, width: int, same: bool = False) -> list[Product]:
+    """The matrix product that `maxima` cannot do without; `same` needs half of it. Its backward pass needs none."""
+    columns = -(-(queries + 1) * tokens // 2) if same else gallery * tokens
+    return [Product(queries * tokens, width, columns, forward_only=True)]
 
 
 def _check(query: Tensor, gallery: Tensor, prior: Tensor | None) -> None:

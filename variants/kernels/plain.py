@@ -22,6 +22,14 @@ def block_images(positions: int, element_size: int) -> int:
     return max(1, int((BLOCK_BYTES / (2 * positions**2 * element_size)) ** 0.5))
 
 
+def dense(query: Tensor, gallery: Tensor, prior: Tensor | None) -> Tensor:
+    """The maxima [Q, G, 2, T] by the book, through all Q x G x T x T similarities at once (paper, Eq. 5 to 7)."""
+    similarities = torch.einsum("qtd,gsd->qgts", query, gallery)
+    if prior is not None:
+        similarities = similarities * prior
+    return torch.stack((similarities.max(dim=3).values, similarities.max(dim=2).values), dim=2)
+
+
 def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
     """query [Q, T, d], gallery [G, T, d], prior [T, T] -> maxima [Q, G, 2, T] and their positions, int16.
 
