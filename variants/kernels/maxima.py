@@ -48,6 +48,15 @@ def maxima_products(queries: int, gallery: int, tokens: int, width: int, same: b
     return [Product(queries * tokens, width, columns, forward_only=True)]
 
 
+def kernel_name(device: torch.device) -> str:
+    """What runs the operator on a device: "compiled" (a CPU's), "triton" or "plain"."""
+    if native.forced() == "plain":
+        return "plain"
+    if device.type == "cuda":
+        return "triton"
+    return "compiled" if device.type == "cpu" and native.library() is not None else "plain"
+
+
 def _check(query: Tensor, gallery: Tensor, prior: Tensor | None) -> None:
     shapes = f"query {tuple(query.shape)}, gallery {tuple(gallery.shape)}"
     if query.dim() != 3 or gallery.dim() != 3 or query.shape[1:] != gallery.shape[1:]:
@@ -85,15 +94,12 @@ def _maxima_backward(
 
 def _path(query: Tensor) -> ModuleType:
     """The module whose `forward` and `backward` run for tensors like this one."""
-    if native.forced() == "plain":
-        return plain
-    if query.device.type == "cuda" and query.dtype != torch.float64:
+    name = kernel_name(query.device) if query.device.type != "cuda" or query.dtype != torch.float64 else "plain"
+    if name == "triton":
         from variants.kernels import maxima_triton
 
         return maxima_triton
-    if query.device.type == "cpu" and native.library() is not None:
-        return native
-    return plain
+    return native if name == "compiled" else plain
 
 
 @_maxima.register_fake
