@@ -96,4 +96,4 @@ def augment(images: Tensor, settings: Augmentation, seed: int, epoch: int, first
 
 def to_float(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 [B, 3, H, W] -> float32 in [0, 1] on a device; no mean or deviation is taken off (PROTOCOL, section 1)."""
-    return torch.from_numpy(np.array(images)).to(device).float().div_(255)
+    return torch.from_numpy(images).to(device).float().div_(255)

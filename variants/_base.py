@@ -81,6 +81,10 @@ class Head(nn.Module):
     numerics: ClassVar[int] = 1
     """Raised whenever the head's numbers change for the same weights and options: older runs then count as missing."""
 
+    exact_representations: ClassVar[bool] = False
+    """Whether representations stay in float32 where scoring is in bfloat16: right for a head that keeps one vector of
+    an image, where rounding moves ranks and saves nothing."""
+
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.feature_shape = feature_shape

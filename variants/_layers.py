@@ -11,8 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 from variants._base import Head, Repr
 
-TRAINING_BLOCK_BYTES = 2 * 2**30
+TRAINING_BLOCK_BYTES = 2**29
 """What the pairs of one block may keep for the backward pass, in a head that pays per pair."""
+
+GPU_TRAINING_BLOCK_BYTES = 2**31
+"""The same on a GPU, which needs larger products to be busy."""
 
 
 def draw_xavier(module: nn.Module) -> None:
@@ -104,6 +107,8 @@ class PairNorm(nn.Module):
 class VectorHead(Head):
     """A head whose `encode` keeps one L2-normalised vector of an image, `feature` [B, d]; cosine, batch-normalised."""
 
+    exact_representations = True
+
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
         super().__init__(feature_shape)
         self.norm = PairNorm()
@@ -126,16 +131,22 @@ def pair_up(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
     return queries.flatten(0, 1), galleries.flatten(0, 1)
 
 
+def block_bytes(device_kind: str) -> int:
+    """What one block may keep on a device of this kind."""
+    return GPU_TRAINING_BLOCK_BYTES if device_kind == "cuda" else TRAINING_BLOCK_BYTES
+
+
 def score_pairs_in_blocks(
     score: Callable[[Repr, Repr], Tensor], query: Repr, gallery: Repr, bytes_per_pair: int
 ) -> Tensor:
     """`score` of all pairs, [Q, G, L], with the memory of one block of pairs.
 
     `score` takes q queries and g gallery images and gives [q*g, L], row by row, each pair by itself. Pairs that do
-    not fit TRAINING_BLOCK_BYTES together go block by block; in training each block then keeps nothing and is computed
-    again in the backward pass, with the same gradients.
+    not fit `block_bytes` together go block by block; in training each block then keeps nothing and is computed again
+    in the backward pass, with the same gradients.
     """
-    pairs = max(1, TRAINING_BLOCK_BYTES // bytes_per_pair)
+    device = next(tensor for _, tensor in query.items()).device
+    pairs = max(1, block_bytes(device.type) // bytes_per_pair)
     if len(query) * len(gallery) <= pairs:
         return score(query, gallery).view(len(query), len(gallery), -1)
     columns = min(len(gallery), pairs)

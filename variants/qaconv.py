@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from variants._base import Head, Repr, load_by_published_keys
 from variants._layers import tokens_of
-from variants.kernels import maxima
+from variants.kernels import exact_linear, maxima
 
 
 class QAConv(Head):
@@ -29,7 +29,8 @@ class QAConv(Head):
     def match(self, query: Repr, gallery: Repr) -> Tensor:
         best = maxima(query.tokens, query.tokens if gallery is query else gallery.tokens)
         best = self.bn(best.view(-1, 1, self.tokens)).view(best.shape)
-        return self.logit_bn(self.fc(best).sum(dim=2).view(-1, 1)).view(len(query), len(gallery))
+        scores = exact_linear(best, self.fc.weight, self.fc.bias)
+        return self.logit_bn(scores.sum(dim=2).view(-1, 1)).view(len(query), len(gallery))
 
     def pair_bytes(self, training: bool = False) -> int:
         """Maxima, their positions, and copies behind the norm."""

@@ -17,6 +17,7 @@ from variants._layers import (
     score_pairs_in_blocks,
     tokens_of,
 )
+from variants.kernels import exact_linear
 
 
 class TransformerCat(Head):
@@ -72,7 +73,10 @@ class TransformerCat(Head):
             class_tokens = class_tokens[-1:]
         elif self.fusion == "feature":
             class_tokens = [torch.cat(class_tokens, dim=1)]
-        return torch.cat([score(token) for token, score in zip(class_tokens, self.score, strict=True)], dim=1)
+        scores = [
+            exact_linear(token, score.weight, None) for token, score in zip(class_tokens, self.score, strict=True)
+        ]
+        return torch.cat(scores, dim=1)
 
     def pair_bytes(self, training: bool = False) -> int:
         width, tokens = self.feature_shape[0], 2 * self.tokens + 1

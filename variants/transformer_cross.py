@@ -20,6 +20,7 @@ from variants._layers import (
     score_pairs_in_blocks,
     tokens_of,
 )
+from variants.kernels import exact_linear
 
 
 class TransformerCross(Head):
@@ -96,7 +97,8 @@ class TransformerCross(Head):
             outputs.append(tokens.mean(dim=1))
         if self.fusion == "none":
             outputs = outputs[-1:]
-        return torch.cat([score(output) for output, score in zip(outputs, self.score, strict=True)], dim=1)
+        scores = [exact_linear(output, score.weight, None) for output, score in zip(outputs, self.score, strict=True)]
+        return torch.cat(scores, dim=1)
 
     def pair_bytes(self, training: bool = False) -> int:
         width = self.feature_shape[0]

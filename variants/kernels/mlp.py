@@ -11,6 +11,12 @@ BLOCK_ROWS = 1024
 """Rows whose hidden layer is held at a time (8 MB in float32 for D=2048); the backward pass computes it again."""
 
 
+def exact_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer in the dtype of its weights, also under autocast: for scores, which rounded would become ties."""
+    with torch.autocast(inputs.device.type, enabled=False):
+        return F.linear(inputs.to(weight.dtype), weight, bias)
+
+
 def normed_mlp(rows: Tensor, counts: Tensor | None, first: nn.Linear, norm: nn.BatchNorm1d, last: nn.Linear) -> Tensor:
     """last(relu(norm(first(rows)))) for rows [M, T] -> [M, 1]: the same numbers and gradients up to rounding.
 
@@ -57,7 +63,7 @@ def _statistics(
 
 
 def _block(rows: Tensor, weight: Tensor, bias: Tensor, last_weight: Tensor, last_bias: Tensor) -> Tensor:
-    return F.linear(F.linear(rows, weight, bias).relu_(), last_weight, last_bias)
+    return exact_linear(F.linear(rows, weight, bias).relu_(), last_weight, last_bias)
 
 
 def _checkpointed(*inputs: Tensor) -> Tensor:
