@@ -256,7 +256,7 @@ def score_all(
     rows, columns = block_shape(head, len(query), len(gallery), block_bytes)
     scores = torch.empty(len(query), len(gallery)) if out is None else out
     rounded = any(tensor.dtype == torch.bfloat16 for tensor in tensors)
-    with torch.autocast(device, torch.bfloat16, enabled=rounded):
+    with torch.autocast(device, torch.bfloat16) if rounded else contextlib.nullcontext():
         for top in range(0, len(query), rows):
             query_block = query[top : top + rows]
             for left in range(0, len(gallery), columns):
