@@ -149,8 +149,8 @@ def score_pairs_in_blocks(
     pairs = max(1, block_bytes(device.type) // bytes_per_pair)
     if len(query) * len(gallery) <= pairs:
         return score(query, gallery).view(len(query), len(gallery), -1)
-    columns = min(len(gallery), pairs)
-    rows = max(1, pairs // columns)
+    columns = _equal_parts(len(gallery), pairs)
+    rows = _equal_parts(len(query), max(1, pairs // len(gallery)))
     bands = []
     for top in range(0, len(query), rows):
         some = query[top : top + rows]
@@ -164,6 +164,15 @@ def score_pairs_in_blocks(
             blocks.append(block.view(len(some), len(others), -1))
         bands.append(torch.cat(blocks, dim=1))
     return torch.cat(bands)
+
+
+def _equal_parts(count: int, most: int) -> int:
+    """The size, at most `most`, of the parts of `count`: all of one size if that can be had within a half of `most`.
+
+    Memory that parts of one size have freed serves the next; with several sizes a CPU's allocator needs far more.
+    """
+    most = min(count, most)
+    return next((size for size in range(most, most // 2, -1) if count % size == 0), most)
 
 
 def choose(option: str, value: str, known: tuple[str, ...]) -> str:

@@ -1,0 +1,1 @@
+"""Speed and memory of matching, beside plain PyTorch and beside what the hardware's matrix products allow."""
