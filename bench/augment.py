@@ -158,7 +158,7 @@ def _saturate(images: Tensor, amount: Tensor) -> None:
 
 
 def _shift_hue(images: Tensor, turns: Tensor) -> None:
-    """Largest and smallest of a pixel's three values stay; the hue between them moves by `turns` of the colour circle."""
+    """A pixel's largest and smallest value stay; the hue between them moves by `turns` of the colour circle."""
     red, green, blue = images.split(1, dim=1)
     largest = torch.maximum(torch.maximum(red, green), blue)
     smallest = torch.minimum(torch.minimum(red, green), blue)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-BLOCK_ROWS = 1024
-"""Rows whose hidden layer is held at a time (8 MB in float32 for D=2048); the backward pass computes it again."""
+BLOCK_ENTRIES = 2**21
+"""Entries of the hidden layer that are held at a time (8 MB in float32); the backward pass computes it again."""
 
 
 def exact_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -34,7 +34,8 @@ def normed_mlp(rows: Tensor, counts: Tensor | None, first: nn.Linear, norm: nn.B
     if not torch.is_autocast_enabled(rows.device.type):
         weight, bias = weight.to(rows.dtype), bias.to(rows.dtype)
     run = _checkpointed if torch.is_grad_enabled() else _block
-    return torch.cat([run(block, weight, bias, last.weight, last.bias) for block in rows.split(BLOCK_ROWS)])
+    blocks = rows.split(max(1, BLOCK_ENTRIES // len(weight)))
+    return torch.cat([run(block, weight, bias, last.weight, last.bias) for block in blocks])
 
 
 def _statistics(
