@@ -23,6 +23,9 @@ from bench.progress import QUIET, Progress
 from bench.records import read_record
 from bench.scoring import Work, plan_scoring
 
+WORTH_TELLING_BYTES = 2**30
+"""Memory of a training step's pairs from which on it is told before the run."""
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -82,6 +85,25 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     _check_budgets(tasks, datasets)
     _decode_images(tasks, datasets)
     return tasks
+
+
+def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
+    """A line for each row whose head needs much memory for a training step's pairs: what it is predicted to take."""
+    lines = []
+    for cell in cells:
+        batch = cell.config.training.persons * cell.config.training.images
+        try:
+            with torch.device("meta"):
+                head = Matcher(cell.config, cell.head_path, None).head
+        except Exception:  # what a head from outside may raise is told where networks are checked
+            continue
+        size = head.training_bytes(batch, torch.device(device).type)
+        if size >= WORTH_TELLING_BYTES:
+            lines.append(
+                f"{cell.label}: a step's {batch} x {batch} pairs are predicted to take {size / 2**30:.1f} GiB in "
+                "float32 beside the backbone"
+            )
+    return list(dict.fromkeys(lines))
 
 
 def resolve_device(name: str) -> str:

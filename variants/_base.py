@@ -116,6 +116,13 @@ class Head(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define pair_bytes")
 
+    def training_bytes(self, batch: int, device_kind: str = "cpu") -> int:
+        """Predicted peak of a training step's `encode` and `match` for a batch, beside feature maps and weights.
+
+        In float32, gradients counted; 0 for heads whose step takes little. `device_kind` as torch.device.type.
+        """
+        return 0
+
     def pair_parameters(self) -> set[str]:
         """Names of the parameters that see pairs of images: their gradients are clipped as a group of their own."""
         return set()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from variants._base import Head, Repr
+from variants._base import Repr
 from variants._layers import (
     PairNorm,
+    PairwiseHead,
     check_layers,
     choose,
     draw_xavier,
@@ -20,7 +21,7 @@ from variants._layers import (
 from variants.kernels import exact_linear
 
 
-class TransformerCat(Head):
+class TransformerCat(PairwiseHead):
     """Transformer-Cat: N encoder layers over [class; query tokens; gallery tokens] of every pair.
 
     `fusion` (paper, C.3): "none" scores the last class token; "score" sums a score of each layer's class token,
@@ -83,6 +84,10 @@ class TransformerCat(Head):
         if training:
             return 4 * tokens * len(self.encoder) * (12 * width + 2 * self.feedforward)
         return 4 * tokens * (8 * width + 2 * self.feedforward + 2 * self.heads * tokens)
+
+    def image_bytes(self) -> int:
+        """The tokens and their gradient, before and behind the head."""
+        return 4 * 4 * self.tokens * self.feature_shape[0]
 
     def pair_parameters(self) -> set[str]:
         return self._names_under("")
