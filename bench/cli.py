@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bench.commands import check_head, data, list, report, run, status, weights
+from bench.commands import check_head, data, list, perf, report, run, status, weights
 from bench.commands.common import example
 from bench.config import nearest
 from bench.errors import CellFailed, UserError
@@ -17,6 +17,7 @@ COMMANDS = {
     "status": status,
     "report": report,
     "data": data,
+    "perf": perf,
     "list": list,
     "weights": weights,
     "check-head": check_head,

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from bench.records import Provenance
+from variants.kernels import kernel_name
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
 
@@ -34,6 +35,7 @@ def provenance(device: torch.device, started: str, jobs: int, segments: int = 1)
         finished=now(),
         segments=segments,
         jobs=jobs,
+        kernel=kernel_name(device),
     )
 
 

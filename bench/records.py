@@ -87,6 +87,8 @@ class Provenance(Settings):
     """How many times the run was started, interruptions counted."""
     jobs: int = 1
     """Runs that shared the machine, this one counted; on a CPU they slow one another down."""
+    kernel: str = ""
+    """What ran the matching operator: compiled (a CPU's), triton or plain."""
 
 
 class Started(Settings):

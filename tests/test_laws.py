@@ -50,7 +50,7 @@ def test_law_holds(name, options, law):
 
 BROKEN = '''
 import torch
-from variants._base import Head, Repr
+from variants._base import Head, Product, Repr
 
 class Broken(Head):
     """A head that breaks one law."""
@@ -65,12 +65,25 @@ class Broken(Head):
     def match(self, query, gallery):
         {match}
         return self.scale * (query.feature @ gallery.feature.T){scores}
+    def plain_match(self, query, gallery):
+        return self.match(query, gallery){plain}
+    def match_products(self, queries, gallery, same=False):
+        return [Product(queries, self.feature_shape[0], gallery{products})]
     def pair_bytes(self):
         return {pair_bytes}
     def void_parameters(self):
         return {void}
 '''
-SOUND = {"symmetric": "True", "encode": "", "match": "", "scores": "", "pair_bytes": "8", "void": "set()"}
+SOUND = {
+    "symmetric": "True",
+    "encode": "",
+    "match": "",
+    "scores": "",
+    "pair_bytes": "8",
+    "void": "set()",
+    "plain": "",
+    "products": "",
+}
 BREAKS = {
     "scores_have_their_shape_and_are_finite": {"scores": ".T"},
     "encode_sees_one_image_at_a_time": {"encode": " - feature.mean(0)"},
@@ -78,6 +91,8 @@ BREAKS = {
     "permuting_the_gallery_permutes_the_columns": {"scores": " + torch.arange(float(len(gallery)))"},
     "saving_a_repr_keeps_the_scores": {"scores": " + torch.rand(1)"},
     "a_copy_scores_as_the_same_object": {"scores": " + float(query is gallery)"},
+    "the_plain_form_scores_the_same": {"plain": " + 1"},
+    "declared_products_are_those_of_the_plain_form": {"products": ", 2"},
     "declared_symmetry_holds": {"scores": " + query.feature.sum(1, keepdim=True)"},
     "evaluation_keeps_no_state": {"match": "self.calls += 1"},
     "gradients_reach_all_but_void_parameters": {"void": "{'scale'}"},

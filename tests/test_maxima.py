@@ -11,8 +11,9 @@ import pytest
 import torch
 from fresh_python import run
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from variants.kernels import maxima, native, plain
+from variants.kernels import maxima, maxima_products, native, plain
 from variants.kernels.maxima import _maxima
 
 SIZES = [(3, 4, 7, 5), (2, 5, 45, 33), (1, 2, 1, 3), (4, 18, 97, 20), (2, 2, 64, 130)]
@@ -208,6 +209,14 @@ print(peak() - before)
 """
     assert int(run(code, PAIRBENCH_KERNEL=choice, MALLOC_MMAP_THRESHOLD_="1000000")) < 150
     assert plain.block_images(192, 4) ** 2 * 192**2 * 4 <= plain.BLOCK_BYTES and plain.block_images(30000, 4) == 1
+
+
+def test_plain_pytorch_does_half_of_the_products_for_a_tensor_with_itself(monkeypatch):
+    monkeypatch.setattr(plain, "BLOCK_BYTES", 1)  # pair by pair
+    query = torch.randn(6, 8, 5)
+    with FlopCounterMode(display=False) as counted:
+        plain.forward(query, query, None)
+    assert counted.get_total_flops() == maxima_products(6, 6, 8, 5, same=True)[0].flop() == 21 * 2 * 8 * 8 * 5
 
 
 def test_without_a_compiler_plain_pytorch_runs_and_says_so(monkeypatch, tmp_path, kernel):

@@ -20,8 +20,9 @@ for Q, G, T, d in ((2, 3, 7, 5), (1, 2, 1, 3), (2, 1, 70, 33), (1, 2, 130, 20)):
     for dtype in (torch.float32, torch.float16):  # the interpreter multiplies bfloat16 as integers
         query, gallery, prior = torch.randn(Q, T, d).to(dtype), torch.randn(G, T, d).to(dtype), torch.randn(T, T)
         for weight in (None, prior, prior.sigmoid()):
-            for found, expected in zip(*(m.forward(query, gallery, weight) for m in (maxima_triton, plain))):
-                torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+            for other in (gallery, query):
+                for found, expected in zip(*(m.forward(query, other, weight) for m in (maxima_triton, plain))):
+                    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 ones = torch.ones(1, 70, 3)
 assert not maxima_triton.forward(ones, ones, None)[1].any()
 ones[0, 40, 1] = float("nan")
@@ -32,16 +33,18 @@ print("agrees")
     assert run(code, TRITON_INTERPRET="1") == "agrees\n"
 
 
+@pytest.mark.parametrize("same", [True, False], ids=["same", "two"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_the_gpu_kernel_compiles_without_a_gpu(dtype):
+def test_the_gpu_kernel_compiles_without_a_gpu(dtype, same):
     code = f"""
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from variants.kernels.maxima_triton import _maxima_kernel
 signature = dict(query="*{dtype}", gallery="*{dtype}", prior="*fp32", best="*fp32", at="*i16", images="i32")
-signature |= dict(positions="i32", width="i32", weighted="constexpr", side="constexpr", depth="constexpr")
-source = ASTSource(_maxima_kernel, signature, dict(weighted=True, side=64, depth=32))
+signature |= dict.fromkeys(("positions", "width"), "i32")
+signature |= dict.fromkeys(("weighted", "same", "side", "depth"), "constexpr")
+source = ASTSource(_maxima_kernel, signature, dict(weighted=True, same={same}, side=64, depth=32))
 print(len(triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]) > 0)
 """
     assert run(code) == "True\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,22 @@ class Repr:
         return Repr(**torch.load(path, weights_only=True))
 
 
+class Product(NamedTuple):
+    """A matrix product [rows, inner] x [inner, columns] that a computation cannot do without."""
+
+    rows: int
+    inner: int
+    columns: int
+    times: int = 1
+    forward_only: bool = False
+    """Whether the backward pass needs no products for it; else it needs two of the same size."""
+
+    def flop(self, backward: bool = False) -> int:
+        """Floating-point operations, additions and multiplications, with or without those of the backward pass."""
+        passes = 3 if backward and not self.forward_only else 1
+        return 2 * self.rows * self.inner * self.columns * self.times * passes
+
+
 class Head(nn.Module):
     """A way of matching two images: `encode` each one, then `match` all pairs.
 
@@ -122,6 +138,31 @@ class Head(nn.Module):
         In float32, gradients counted; 0 for heads whose step takes little. `device_kind` as torch.device.type.
         """
         return 0
+
+    def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
+        """The scores of `match`, all pairs in one block, in nothing but PyTorch's own operations and modules.
+
+        What `bench perf` holds the speed and memory of `match` against, for heads that do better than that.
+        """
+        return self.match(query, gallery)
+
+    def encode_products(self, images: int) -> list[Product]:
+        """The matrix products of `encode`, from which `bench perf` knows how fast it can be at most."""
+        return []
+
+    def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
+        """The matrix products of `match`; with `same`, those that are enough where query and gallery are one.
+
+        A head that declares none in either method is measured without such a limit.
+        """
+        return []
+
+    def matcher(self) -> Head:
+        """What published implementations call the matcher: this head without layers that see one image alone.
+
+        `bench perf` times training steps of it. Layers may be shared with this head. The head itself by default.
+        """
+        return self
 
     def pair_parameters(self) -> set[str]:
         """Names of the parameters that see pairs of images: their gradients are clipped as a group of their own."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from variants import HeadError, build, describe
 from variants._base import Head, Repr
@@ -107,6 +109,34 @@ def a_copy_scores_as_the_same_object(name: str, options: dict) -> None:
         )
 
 
+def the_plain_form_scores_the_same(name: str, options: dict) -> None:
+    """`plain_match` gives the scores of `match`, in evaluation and in training mode."""
+    for training in (False, True):
+        head = make(name, options).train(training)
+        query, gallery = head.encode(maps(QUERIES, 1)), head.encode(maps(GALLERY, 2))
+        twin = copy.deepcopy(head)
+        _close(head.match(query, gallery), twin.plain_match(query, gallery), "match and plain_match score differently")
+        _close(head.match(query, query), twin.plain_match(query, query), "match and plain_match score differently")
+
+
+def declared_products_are_those_of_the_plain_form(name: str, options: dict) -> None:
+    """Where products are declared, they are all that PyTorch counts in `encode` and `plain_match`."""
+    head = make(name, options).train()
+    for part in (head, head.matcher()):
+        declared = part.encode_products(QUERIES), part.match_products(QUERIES, GALLERY)
+        if not any(declared):
+            continue
+        images = maps(QUERIES, 1)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as encoding:
+            query = part.encode(images)
+        gallery = part.encode(maps(GALLERY, 2))
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as matching:
+            part.plain_match(query, gallery)
+        for what, products, counted in zip(("encode", "match"), declared, (encoding, matching), strict=True):
+            flop, real = sum(product.flop() for product in products), counted.get_total_flops()
+            assert flop == real, f"{what}_products declares {flop} floating-point operations, PyTorch counts {real}"
+
+
 def declared_symmetry_holds(name: str, options: dict) -> None:
     """Where `symmetric` is declared, swapping the images changes no score."""
     head = make(name, options)
@@ -202,6 +232,8 @@ _LAWS: tuple[Law, ...] = (
     permuting_the_gallery_permutes_the_columns,
     saving_a_repr_keeps_the_scores,
     a_copy_scores_as_the_same_object,
+    the_plain_form_scores_the_same,
+    declared_products_are_those_of_the_plain_form,
     declared_symmetry_holds,
     bfloat16_scores_are_close,
     evaluation_keeps_no_state,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from variants._base import Head, Repr
+from variants._base import Head, Product, Repr
 
 TRAINING_BLOCK_BYTES = 2**29
 """What the pairs of one block may keep for the backward pass, in a head that pays per pair."""
@@ -43,6 +43,29 @@ def encoder_layers(layers: int, width: int, feedforward: int, heads: int) -> nn.
     return nn.ModuleList(
         nn.TransformerEncoderLayer(width, heads, feedforward, dropout=0.0, batch_first=True) for _ in range(layers)
     )
+
+
+def attention_products(images: int, tokens: int, memory: int, width: int, heads: int) -> list[Product]:
+    """Weights and weighted values of one attention of `tokens` to `memory` positions, for a number of images."""
+    rows = images * heads * tokens
+    return [Product(rows, width // heads, memory), Product(rows, memory, width // heads)]
+
+
+def encoder_products(layers: nn.ModuleList, images: int, tokens: int) -> list[Product]:
+    """All encoder layers on images (or pairs) of so many tokens."""
+    return [
+        product
+        for layer in layers
+        if isinstance(layer, nn.TransformerEncoderLayer)
+        for product in feedforward_products(images * tokens, layer.linear1, projections=4)
+        + attention_products(images, tokens, tokens, layer.linear1.in_features, layer.self_attn.num_heads)
+    ]
+
+
+def feedforward_products(rows: int, linear1: nn.Linear, projections: int) -> list[Product]:
+    """Both linear layers of a feed-forward network, and so many projections from its width to its width."""
+    width, inner = linear1.in_features, linear1.out_features
+    return [Product(rows, width, width, projections), Product(rows, width, inner), Product(rows, inner, width)]
 
 
 def run_layers(layers: nn.ModuleList, tokens: Tensor) -> Tensor:
@@ -118,6 +141,9 @@ class VectorHead(Head):
 
     def match(self, query: Repr, gallery: Repr) -> Tensor:
         return self.norm(query.feature @ gallery.feature.T)
+
+    def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
+        return [Product(queries, self.feature_shape[0], gallery)]
 
     def pair_bytes(self, training: bool = False) -> int:
         return 8

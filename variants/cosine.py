@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from variants._base import Head, Repr
+from variants._base import Head, Product, Repr
 from variants._layers import PairNorm
 
 
@@ -24,6 +24,9 @@ class Cosine(Head):
 
     def match(self, query: Repr, gallery: Repr) -> Tensor:
         return self.norm(query.feature @ gallery.feature.T)
+
+    def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
+        return [Product(queries, self.feature_shape[0], gallery)]
 
     def pair_bytes(self, training: bool = False) -> int:
         return 8

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from variants._base import Head, Repr, load_by_published_keys
+from variants._base import Head, Product, Repr, load_by_published_keys
 from variants._layers import tokens_of
-from variants.kernels import exact_linear, maxima
+from variants.kernels import dense_maxima, exact_linear, maxima, maxima_products
 
 
 class QAConv(Head):
@@ -27,10 +27,21 @@ class QAConv(Head):
         return Repr(tokens=tokens_of(F.normalize(feature_map, dim=1)))
 
     def match(self, query: Repr, gallery: Repr) -> Tensor:
-        best = maxima(query.tokens, query.tokens if gallery is query else gallery.tokens)
+        return self._score(maxima(query.tokens, query.tokens if gallery is query else gallery.tokens))
+
+    def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
+        return self._score(dense_maxima(query.tokens, gallery.tokens, None))
+
+    def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
+        rows = queries * (queries + 1) if same else 2 * queries * gallery
+        similarities = maxima_products(queries, gallery, self.tokens, self.feature_shape[0], same)
+        return [*similarities, Product(rows, self.tokens, 1)]
+
+    def _score(self, best: Tensor) -> Tensor:
+        """Maxima [Q, G, 2, T] -> [Q, G]."""
         best = self.bn(best.view(-1, 1, self.tokens)).view(best.shape)
         scores = exact_linear(best, self.fc.weight, self.fc.bias)
-        return self.logit_bn(scores.sum(dim=2).view(-1, 1)).view(len(query), len(gallery))
+        return self.logit_bn(scores.sum(dim=2).view(-1, 1)).view(best.shape[:2])
 
     def pair_bytes(self, training: bool = False) -> int:
         """Maxima, their positions, and copies behind the norm."""

@@ -6,12 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from variants._base import Repr
+from variants._base import Product, Repr
 from variants._layers import (
     VectorHead,
+    attention_products,
     check_layers,
     draw_xavier,
     encoder_layers,
+    encoder_products,
+    feedforward_products,
     position_embedding,
     run_layers,
     tokens_of,
@@ -40,3 +43,11 @@ class Transformer(VectorHead):
         for layer in self.decoder:
             tokens = layer(tokens, memory)
         return Repr(feature=F.normalize(tokens.mean(dim=1), dim=1))
+
+    def encode_products(self, images: int) -> list[Product]:
+        width, tokens = self.feature_shape[0], self.tokens
+        products = encoder_products(self.encoder, images, tokens)
+        for layer in self.decoder:
+            products += feedforward_products(images * tokens, layer.linear1, projections=8)
+            products += 2 * attention_products(images, tokens, tokens, width, layer.self_attn.num_heads)
+        return products

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from variants._base import Repr
+from variants._base import Product, Repr
 from variants._layers import (
     PairNorm,
     PairwiseHead,
@@ -13,6 +13,7 @@ from variants._layers import (
     choose,
     draw_xavier,
     encoder_layers,
+    encoder_products,
     pair_up,
     position_embedding,
     score_pairs_in_blocks,
@@ -59,7 +60,18 @@ class TransformerCat(PairwiseHead):
 
     def match(self, query: Repr, gallery: Repr) -> Tensor:
         training = torch.is_grad_enabled()
-        scores = score_pairs_in_blocks(self._score_pairs, query, gallery, self.pair_bytes(training))
+        return self._fuse(score_pairs_in_blocks(self._score_pairs, query, gallery, self.pair_bytes(training)))
+
+    def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
+        return self._fuse(self._score_pairs(query, gallery).view(len(query), len(gallery), -1))
+
+    def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
+        inputs = len(self.score) * self.score[0].in_features
+        pairs = queries * gallery
+        return [*encoder_products(self.encoder, pairs, 2 * self.tokens + 1), Product(pairs, inputs, 1)]
+
+    def _fuse(self, scores: Tensor) -> Tensor:
+        """[Q, G, L] -> [Q, G]: each score behind its batch norm, summed."""
         return torch.stack([norm(scores[..., n]) for n, norm in enumerate(self.norm)]).sum(dim=0)
 
     def _score_pairs(self, query: Repr, gallery: Repr) -> Tensor:

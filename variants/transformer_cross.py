@@ -7,15 +7,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from variants._base import Repr
+from variants._base import Product, Repr
 from variants._layers import (
     DecoderLayer,
     PairNorm,
     PairwiseHead,
+    attention_products,
     check_layers,
     choose,
     draw_xavier,
     encoder_layers,
+    encoder_products,
+    feedforward_products,
     pair_up,
     position_embedding,
     score_pairs_in_blocks,
@@ -79,7 +82,29 @@ class TransformerCross(PairwiseHead):
 
     def match(self, query: Repr, gallery: Repr) -> Tensor:
         training = torch.is_grad_enabled()
-        scores = score_pairs_in_blocks(self._score_pairs, query, gallery, self.pair_bytes(training))
+        return self._fuse(score_pairs_in_blocks(self._score_pairs, query, gallery, self.pair_bytes(training)))
+
+    def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
+        return self._fuse(self._score_pairs(query, gallery).view(len(query), len(gallery), -1))
+
+    def encode_products(self, images: int) -> list[Product]:
+        width, tokens, layers = self.feature_shape[0], self.tokens, len(self.decoder)
+        # Keys and values of all decoders; of the first one's self-attention all four projections, and its queries.
+        projections = Product(images * tokens, width, width, 2 * layers + 4 + 1)
+        products = [*encoder_products(self.encoder, images, tokens), projections]
+        return products + attention_products(images, tokens, tokens, width, self.heads)
+
+    def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
+        width, tokens, pairs = self.feature_shape[0], self.tokens, queries * gallery
+        products = [Product(pairs, width, 1, len(self.score))]
+        for n, layer in enumerate(self.decoder):
+            # The output's projection; behind the first decoder also queries and a self-attention of its own.
+            products += feedforward_products(pairs * tokens, layer.linear1, projections=1 if n == 0 else 1 + 1 + 4)
+            products += (1 if n == 0 else 2) * attention_products(pairs, tokens, tokens, width, self.heads)
+        return products
+
+    def _fuse(self, scores: Tensor) -> Tensor:
+        """[Q, G, L] -> [Q, G]: each score behind its batch norm, summed."""
         return torch.stack([norm(scores[..., n]) for n, norm in enumerate(self.norm)]).sum(dim=0)
 
     def _score_pairs(self, query: Repr, gallery: Repr) -> Tensor:

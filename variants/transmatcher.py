@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from variants._base import Head, Repr, load_by_published_keys
-from variants._layers import check_layers, choose, draw_xavier, encoder_layers, position_embedding, tokens_of
-from variants.kernels import exact_linear, maxima, normed_mlp
+from variants._base import Head, Product, Repr, load_by_published_keys
+from variants._layers import (
+    check_layers,
+    choose,
+    draw_xavier,
+    encoder_layers,
+    encoder_products,
+    position_embedding,
+    tokens_of,
+)
+from variants.kernels import dense_maxima, exact_linear, maxima, maxima_products, normed_mlp
 
 
 class TransMatcher(Head):
@@ -71,13 +82,41 @@ class TransMatcher(Head):
         return Repr(levels=torch.stack(levels, dim=1))
 
     def match(self, query: Repr, gallery: Repr) -> Tensor:
+        return self._match(_SimplifiedDecoder.forward, query, gallery)
+
+    def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
+        return self._match(_SimplifiedDecoder.plain, query, gallery)
+
+    def _match(self, score: Callable[..., Tensor], query: Repr, gallery: Repr) -> Tensor:
         queries = query.levels.unbind(dim=1)
         galleries = queries if gallery is query else gallery.levels.unbind(dim=1)
         scores = [
-            decoder(ours, theirs, self.symmetric_prior)
+            score(decoder, ours, theirs, self.symmetric_prior)
             for decoder, ours, theirs in zip(self.decoder, queries, galleries, strict=True)
         ]
         return self.norm(torch.stack(scores).sum(dim=0)).view(len(query), len(gallery))
+
+    def matcher(self) -> Head:
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "encoder": nn.ModuleList(nn.Identity() for _ in self.encoder)}
+        return twin
+
+    def encode_products(self, images: int) -> list[Product]:
+        fc1 = sum(isinstance(decoder.fc1, nn.Linear) for decoder in self.decoder)
+        width = self.feature_shape[0]
+        products = encoder_products(self.encoder, images, self.tokens)
+        return [*products, Product(images * self.tokens, width, width, fc1)] if fc1 else products
+
+    def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
+        half = same and self.symmetric
+        rows = queries * (queries + 1) if half else 2 * queries * gallery
+        products = []
+        for decoder in self.decoder:
+            products += maxima_products(queries, gallery, self.tokens, self.feature_shape[0], same)
+            if isinstance(decoder.fc2, nn.Linear):
+                products.append(Product(rows, self.tokens, decoder.fc2.out_features))
+            products.append(Product(rows, decoder.fc3.in_features, 1))
+        return products
 
     def pair_bytes(self, training: bool = False) -> int:
         """Maxima, their positions, and copies behind the norm; similarities and hidden layers come in small blocks."""
@@ -157,6 +196,14 @@ class _SimplifiedDecoder(nn.Module):
         else:
             scores = self._score(best)
         return self.bn3(scores.view(-1, 1))
+
+    def plain(self, query: Tensor, gallery: Tensor, symmetric: bool) -> Tensor:
+        """As `forward`, as it is written down in the paper."""
+        best = dense_maxima(query, gallery, self.prior(symmetric))
+        best = self.bn1(best.view(-1, 1, self.tokens)).view(-1, self.tokens)
+        if isinstance(self.fc2, nn.Linear):
+            best = F.relu(self.bn2(self.fc2(best)))
+        return self.bn3(self.fc3(best).view(-1, 2).sum(dim=1, keepdim=True))
 
     def _score(self, best: Tensor, counts: Tensor | None = None) -> Tensor:
         """Both directions of each pair, [..., 2, T] -> their summed scores, [pairs, 1]."""

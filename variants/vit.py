@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from variants._base import Repr
+from variants._base import Product, Repr
 from variants._layers import (
     VectorHead,
     check_layers,
     draw_xavier,
     encoder_layers,
+    encoder_products,
     position_embedding,
     run_layers,
     tokens_of,
@@ -35,3 +36,6 @@ class ViT(VectorHead):
         tokens = tokens_of(feature_map)
         tokens = torch.cat((self.class_token.expand(len(tokens), 1, -1), tokens), dim=1) + self.position
         return Repr(feature=F.normalize(run_layers(self.encoder, tokens)[:, 0], dim=1))
+
+    def encode_products(self, images: int) -> list[Product]:
+        return encoder_products(self.encoder, images, self.tokens + 1)

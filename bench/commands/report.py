@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_results(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: report/ below --results)")
     parser.add_argument(
-        "--study", nargs="+", metavar="NAME", help="tables, see `bench list studies` (default: all that have runs)"
+        "--study", nargs="+", metavar="NAME", help="tables, see `bench list studies`, or speed (default: all)"
     )
     parser.add_argument("--format", nargs="+", choices=FORMATS, help="what to make (default: all); text writes no file")
 

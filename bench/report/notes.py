@@ -41,6 +41,11 @@ TRAITS = (
         "runs at a time", lambda record: str(record.provenance.jobs), "runs that share a machine slow one another down"
     ),
     Trait("precision", lambda record: record.config.training.precision, "times and accuracies may differ by it"),
+    Trait(
+        "matching operator",
+        lambda record: record.provenance.kernel or "unknown",
+        "times differ by it, and numbers by rounding",
+    ),
     Trait("commit", commit, "the rows were not all made by the same code"),
     Trait("torch", lambda record: record.provenance.versions.get("torch", "?"), "numbers may differ by it"),
 )

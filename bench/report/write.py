@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.config import one_of
 from bench.errors import UserError
+from bench.perf.records import read_perf
 from bench.plan import study_names
 from bench.records import Record, read_records, write_atomically
 from bench.report.board import Board
@@ -16,8 +17,12 @@ from bench.report.collect import collect, covered
 from bench.report.layout import tables
 from bench.report.model import FORMATS, Table
 from bench.report.render import notes_markdown, notes_text, to_csv, to_latex, to_markdown, to_text
+from bench.report.speed import speed_tables
 
 MARKDOWN = "report.md"
+
+SPEED = "speed"
+"""Chosen like a study: the tables of `bench perf`."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +47,38 @@ def write_report(
     studies or formats, and for an `out` among the runs, which reports never touch.
     """
     for name in studies or ():
-        one_of("study", name, study_names())
+        one_of("study", name, (*study_names(), SPEED))
     wanted = [one_of("format", name, FORMATS) for name in formats or FORMATS]
     if out.resolve().is_relative_to((results / "runs").resolve()):
         raise UserError(f"--out {out} lies among the runs, which a report only reads; choose another folder")
     records = list(read_records(results))
-    if not records:
+    speed = speed_tables(list(read_perf(results))) if not studies or SPEED in studies else []
+    if not records and not speed:
         raise UserError(
             f"there are no runs in {results}; to make some: bench run --variants all --train msmt --preset demo"
         )
-    boards = collect(records, studies)
+    papers = [name for name in studies or () if name != SPEED]
+    boards = collect(records, papers or None) if papers or not studies else []
     made = {board.slug: tables(board) for board in boards}
     pictures = _draw(boards, out) if "figures" in wanted else {}
     files = [path for paths in pictures.values() for path in paths]
     for board in boards:
         files += _write_tables(made[board.slug], out, wanted)
+    files += _write_tables(speed, out, wanted)
     head = _head(records, results)
     if "markdown" in wanted:
         sections = [_section(board, made[board.slug], pictures.get(board.slug, [])) for board in boards]
+        if speed:
+            sections.append("\n".join(["## Speed\n", *map(to_markdown, speed), notes_markdown(speed[0])]))
         text = "\n".join(["# Report", "", *head, "", *sections])
         write_atomically(out / MARKDOWN, text.encode())
         files.insert(0, out / MARKDOWN)
-    return Report(_terminal(head, boards, made, bool(studies), width), tuple(files))
+    parts = [_terminal(head, boards, made, bool(studies), width)]
+    if speed and boards and not studies:
+        parts.append("Speed of matching, measured by `bench perf`: `bench report --study speed`.")
+    elif speed:
+        parts += [*(to_text(table, width) for table in speed), notes_text(speed[0], width)]
+    return Report("\n\n".join(parts), tuple(files))
 
 
 def _write_tables(made: Sequence[Table], out: Path, wanted: Sequence[str]) -> list[Path]:

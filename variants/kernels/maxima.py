@@ -13,6 +13,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from variants._base import Product
 from variants.kernels import native, plain
 from variants.kernels.plain import accumulation_dtype
 
@@ -41,6 +42,21 @@ def maxima(query: Tensor, gallery: Tensor, prior: Tensor | None = None) -> Tenso
         query = query.to(torch.get_autocast_dtype(device))
         gallery = query if same else gallery.to(query.dtype)
     return _maxima(query, None if same else gallery, prior, not mixed)[0]
+
+
+def maxima_products(queries: int, gallery: int, tokens: int, width: int, same: bool = False) -> list[Product]:
+    """The matrix product that `maxima` cannot do without; `same` needs half of it. Its backward pass needs none."""
+    columns = -(-(queries + 1) * tokens // 2) if same else gallery * tokens
+    return [Product(queries * tokens, width, columns, forward_only=True)]
+
+
+def kernel_name(device: torch.device) -> str:
+    """What runs the operator on a device: "compiled" (a CPU's), "triton" or "plain"."""
+    if native.forced() == "plain":
+        return "plain"
+    if device.type == "cuda":
+        return "triton"
+    return "compiled" if device.type == "cpu" and native.library() is not None else "plain"
 
 
 def _check(query: Tensor, gallery: Tensor, prior: Tensor | None) -> None:
@@ -83,15 +99,12 @@ def _maxima_backward(
 
 def _path(query: Tensor) -> ModuleType:
     """The module whose `forward` and `backward` run for tensors like this one."""
-    if native.forced() == "plain":
-        return plain
-    if query.device.type == "cuda" and query.dtype != torch.float64:
+    name = kernel_name(query.device) if query.device.type != "cuda" or query.dtype != torch.float64 else "plain"
+    if name == "triton":
         from variants.kernels import maxima_triton
 
         return maxima_triton
-    if query.device.type == "cpu" and native.library() is not None:
-        return native
-    return plain
+    return native if name == "compiled" else plain
 
 
 @_maxima.register_fake

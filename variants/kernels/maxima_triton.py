@@ -1,6 +1,8 @@
 """The matching operator on a GPU: product, prior, both maxima and their positions in one Triton kernel.
 
-One program a pair of images; nothing of size T x T leaves the chip.
+One program a pair of images; nothing of size T x T leaves the chip. Packages that fuse a product with maxima for text
+retrieval (late-interaction-kernels 0.4, flash-maxsim 0.3) cannot stand in: they give the sum of one direction's maxima,
+where the heads need every maximum of both, and they take no prior.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ backward = plain.backward
 
 def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
     """As `plain.forward`, for float32, bfloat16 and float16."""
+    same = gallery is query
     query, gallery = query.contiguous(), gallery.contiguous()
     (queries, positions, width), images = query.shape, len(gallery)
     best = torch.empty(queries, images, 2, positions, dtype=torch.float32, device=query.device)
@@ -25,7 +28,7 @@ def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tenso
     side = min(64, max(16, triton.next_power_of_2(positions)))
     depth = min(64 if query.element_size() == 2 else 32, max(16, triton.next_power_of_2(width)))
     _maxima_kernel[(queries * images,)](
-        query, gallery, weight, best, at, images, positions, width, prior is not None, side, depth
+        query, gallery, weight, best, at, images, positions, width, prior is not None, same, side, depth
     )  # fmt: skip
     return best, at
 
@@ -51,44 +54,65 @@ def _keep_larger(best, best_at, value, value_at):
 
 
 @triton.jit
+def _update(best, at, where, value, value_at, inside, first):
+    """Running maxima that the outputs themselves hold."""
+    if not first:
+        old = tl.load(best + where, mask=inside, other=0.0)
+        old_at = tl.load(at + where, mask=inside, other=0).to(tl.int32)
+        value, value_at = _keep_larger(old, old_at, value, value_at)
+    tl.store(best + where, value, mask=inside)
+    tl.store(at + where, value_at.to(tl.int16), mask=inside)
+
+
+@triton.jit
 def _maxima_kernel(
     query, gallery, prior, best, at, images, positions, width,
-    weighted: tl.constexpr, side: tl.constexpr, depth: tl.constexpr,
+    weighted: tl.constexpr, same: tl.constexpr, side: tl.constexpr, depth: tl.constexpr,
 ):  # fmt: skip
     pair = tl.program_id(0).to(tl.int64)
-    query += pair // images * positions * width
-    gallery += pair % images * positions * width
-    best += pair * 2 * positions
-    at += pair * 2 * positions
+    i, j = pair // images, pair % images
+    if same and j < i:  # written by the program of (j, i), whose similarities these are too, turned
+        return
+    query += i * positions * width
+    gallery += j * positions * width
+    turned = (j * images + i) * 2 * positions
+    pair *= 2 * positions
     step = tl.arange(0, depth)
     for top in range(0, positions, side):
         t = top + tl.arange(0, side)
         row_best = tl.full([side], float("-inf"), tl.float32)
         row_at = tl.zeros([side], tl.int32)
+        turned_best, turned_at = row_best, row_at
         for left in range(0, positions, side):
             s = left + tl.arange(0, side)
-            value = tl.zeros([side, side], tl.float32)
+            product = tl.zeros([side, side], tl.float32)
             for k in range(0, width, depth):
                 inside = k + step < width
                 a = tl.load(query + t[:, None] * width + (k + step)[None, :],
                             mask=(t < positions)[:, None] & inside[None, :], other=0.0)  # fmt: skip
                 b = tl.load(gallery + s[None, :] * width + (k + step)[:, None],
                             mask=(s < positions)[None, :] & inside[:, None], other=0.0)  # fmt: skip
-                value = tl.dot(a, b, value, input_precision="ieee")
+                product = tl.dot(a, b, product, input_precision="ieee")
             inside = (t < positions)[:, None] & (s < positions)[None, :]
+            value = product
             if weighted:
                 value *= tl.load(prior + t[:, None] * positions + s[None, :], mask=inside, other=0.0)
             value = tl.where(inside, value, float("-inf"))
-            found, found_at = _first_max(value, s[None, :], 1, 32767)
-            row_best, row_at = _keep_larger(row_best, row_at, found, found_at)
-            found, found_at = _first_max(value, t[:, None], 0, 32767)
-            column = positions + s
-            if top > 0:  # the outputs themselves hold the running maxima of this program's columns
-                old = tl.load(best + column, mask=s < positions, other=0.0)
-                old_at = tl.load(at + column, mask=s < positions, other=0).to(tl.int32)
-                found, found_at = _keep_larger(old, old_at, found, found_at)
-            tl.store(best + column, found, mask=s < positions)
-            tl.store(at + column, found_at.to(tl.int16), mask=s < positions)
-        tl.store(best + t, row_best, mask=t < positions)
-        tl.store(at + t, row_at.to(tl.int16), mask=t < positions)
+            row, at_row = _first_max(value, s[None, :], 1, 32767)
+            row_best, row_at = _keep_larger(row_best, row_at, row, at_row)
+            column, at_column = _first_max(value, t[:, None], 0, 32767)
+            _update(best, at, pair + positions + s, column, at_column, s < positions, top == 0)
+            if same and i != j:
+                if weighted:
+                    value = product * tl.load(prior + s[None, :] * positions + t[:, None], mask=inside, other=0.0)
+                    value = tl.where(inside, value, float("-inf"))
+                    row, at_row = _first_max(value, s[None, :], 1, 32767)
+                    column, at_column = _first_max(value, t[:, None], 0, 32767)
+                turned_best, turned_at = _keep_larger(turned_best, turned_at, row, at_row)
+                _update(best, at, turned + s, column, at_column, s < positions, top == 0)
+        tl.store(best + pair + t, row_best, mask=t < positions)
+        tl.store(at + pair + t, row_at.to(tl.int16), mask=t < positions)
+        if same and i != j:
+            tl.store(best + turned + positions + t, turned_best, mask=t < positions)
+            tl.store(at + turned + positions + t, turned_at.to(tl.int16), mask=t < positions)
         tl.debug_barrier()

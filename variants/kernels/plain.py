@@ -11,6 +11,9 @@ from torch import Tensor
 BLOCK_BYTES = 16 * 2**20
 """Bound on the similarities held at a time; one pair of images is always held."""
 
+GPU_BLOCK_BYTES = 2**30
+"""Bound on the rows that the backward pass gathers at a time on a GPU, where few large steps are fast."""
+
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     """What products of this dtype are summed in: float32, or float64 for itself."""
@@ -20,6 +23,14 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
 def block_images(positions: int, element_size: int) -> int:
     """Images a side of one block, so that its similarities and their weighted copy stay within BLOCK_BYTES."""
     return max(1, int((BLOCK_BYTES / (2 * positions**2 * element_size)) ** 0.5))
+
+
+def dense(query: Tensor, gallery: Tensor, prior: Tensor | None) -> Tensor:
+    """The maxima [Q, G, 2, T] by the book, through all Q x G x T x T similarities at once (paper, Eq. 5 to 7)."""
+    similarities = torch.einsum("qtd,gsd->qgts", query, gallery)
+    if prior is not None:
+        similarities = similarities * prior
+    return torch.stack((similarities.max(dim=3).values, similarities.max(dim=2).values), dim=2)
 
 
 def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -33,18 +44,28 @@ def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tenso
     at = torch.empty(best.shape, dtype=torch.int16, device=query.device)
     weight = None if prior is None else prior.to(dtype)
     side = block_images(positions, best.element_size())
+    same = gallery is query
     with torch.autocast(query.device.type, enabled=False):
         for top in range(0, queries, side):
-            rows = query[top : top + side].to(dtype)
-            for left in range(0, images, side):
-                block = torch.einsum("qtd,gsd->qgts", rows, gallery[left : left + side].to(dtype))
+            rows = slice(top, top + side)
+            for left in range(top if same else 0, images, side):
+                columns = slice(left, left + side)
+                block = torch.einsum("qtd,gsd->qgts", query[rows].to(dtype), gallery[columns].to(dtype))
+                if same and left > top:  # pairs (j, i), whose query positions are the block's last axis
+                    turned = block if weight is None else block * weight.T
+                    _reduce(turned, (2, 3), best[columns, rows].transpose(0, 1), at[columns, rows].transpose(0, 1))
                 if weight is not None:
                     block *= weight
-                for direction, axis in enumerate((3, 2)):
-                    found = block.max(dim=axis)  # the first of equals; NaN if there is one
-                    best[top : top + side, left : left + side, direction] = found.values
-                    at[top : top + side, left : left + side, direction] = found.indices
+                _reduce(block, (3, 2), best[rows, columns], at[rows, columns])
     return best, at
+
+
+def _reduce(block: Tensor, axes: tuple[int, int], best: Tensor, at: Tensor) -> None:
+    """Maxima over an axis of [q, g, T, T] for each direction, and their first positions, into [q, g, 2, T]."""
+    for direction, axis in enumerate(axes):
+        found = block.max(dim=axis)  # the first of equals; NaN if there is one
+        best[:, :, direction] = found.values
+        at[:, :, direction] = found.indices
 
 
 def backward(
@@ -59,19 +80,22 @@ def backward(
     grad_query = torch.zeros(query.shape, dtype=dtype, device=query.device)
     grad_gallery = torch.zeros(gallery.shape, dtype=dtype, device=query.device)
     grad_prior = None if prior is None else torch.zeros(prior.shape, dtype=dtype, device=query.device)
-    positions, width = query.shape[1:]
-    images = max(1, BLOCK_BYTES // (4 * positions * width * grad_query.element_size()))
+    weight = None if prior is None else prior.to(dtype)
+    budget = GPU_BLOCK_BYTES if query.device.type == "cuda" else BLOCK_BYTES
+    pairs = max(1, budget // (4 * query[0].numel() * grad_query.element_size()))
+    columns = min(len(gallery), pairs)
     with torch.autocast(query.device.type, enabled=False):
-        for i in range(len(query)):
-            for left in range(0, len(gallery), images):
-                part = slice(left, left + images)
+        for top in range(0, len(query), pairs // columns):
+            rows = slice(top, top + pairs // columns)
+            for left in range(0, len(gallery), columns):
+                part = slice(left, left + columns)
                 for direction in (0, 1):
                     _send_back(
-                        grad[i, part, direction].to(dtype),
-                        at[i, part, direction].long(),
+                        grad[rows, part, direction].to(dtype),
+                        at[rows, part, direction].long(),
                         direction,
-                        (query[i].to(dtype), gallery[part].to(dtype), None if prior is None else prior.to(dtype)),
-                        (grad_query[i], grad_gallery[part], grad_prior),
+                        (query[rows].to(dtype), gallery[part].to(dtype), weight),
+                        (grad_query[rows], grad_gallery[part], grad_prior),
                     )
     return grad_query, grad_gallery, grad_prior
 
@@ -83,16 +107,18 @@ def _send_back(
     inputs: tuple[Tensor, Tensor, Tensor | None],
     grads: tuple[Tensor, Tensor, Tensor | None],
 ) -> None:
-    """One query image [T, d], some gallery images [n, T, d], one direction; `grad`, `found` [n, T]. Adds to `grads`."""
+    """Query [q, T, d] and gallery images [g, T, d], one direction; `grad`, `found` [q, g, T]. Adds to `grads`."""
     (query, gallery, prior), (grad_query, grad_gallery, grad_prior) = inputs, grads
-    count, positions, width = gallery.shape
-    own = torch.arange(positions, device=grad.device).expand(count, positions)
+    queries, images, positions = found.shape
+    own = torch.arange(positions, device=grad.device).expand_as(found)
     t, s = (own, found) if direction == 0 else (found, own)
-    t, s = t.flatten(), (s + positions * torch.arange(count, device=grad.device)[:, None]).flatten()
-    grad, entry = grad.flatten(), t * positions + s % positions
-    query_rows, gallery_rows = query[t], gallery.reshape(-1, width)[s]
+    entry = (t * positions + s).flatten()
+    t = (t + positions * torch.arange(queries, device=grad.device)[:, None, None]).flatten()
+    s = (s + positions * torch.arange(images, device=grad.device)[:, None]).flatten()
+    grad = grad.flatten()
+    query_rows, gallery_rows = query.flatten(0, 1)[t], gallery.flatten(0, 1)[s]
     if prior is not None:
         grad_prior.view(-1).index_add_(0, entry, grad * (query_rows * gallery_rows).sum(dim=1))
         grad = grad * prior.flatten()[entry]
-    grad_query.index_add_(0, t, gallery_rows * grad[:, None])
-    grad_gallery.view(-1, width).index_add_(0, s, query_rows * grad[:, None])
+    grad_query.flatten(0, 1).index_add_(0, t, gallery_rows * grad[:, None])
+    grad_gallery.flatten(0, 1).index_add_(0, s, query_rows * grad[:, None])

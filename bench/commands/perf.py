@@ -1,0 +1,82 @@
+"""`bench perf`: how fast and how small matching is on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+
+from bench.commands.common import add_results, at_least_one, example
+from bench.config import cpus, one_of, split_words
+from bench.errors import UserError
+from bench.progress import Progress
+
+DTYPES = ("float32", "bfloat16", "float16")
+PARTS = ("matching", "around", "peers")
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the parser of `bench`."""
+    parser = subparsers.add_parser(
+        "perf",
+        help="measure speed and memory of matching on this machine",
+        description="Time the matching operator and every head in training and in scoring, in turn with the same in "
+        "plain PyTorch and with its matrix products alone, the limit. Results go to perf/ below --results, "
+        "and into the report.",
+        epilog=example(
+            "bench perf",
+            "bench perf --variants operator,cosine --batch 16 --tokens 48 --width 64 --repeats 3",
+            "bench perf --only peers --device cuda",
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_results(parser)
+    parser.add_argument(
+        "--variants", default="all", help="heads, paths of head files, or operator, separated by commas (default: all)"
+    )
+    parser.add_argument("--only", metavar="PARTS", help=f"some of {', '.join(PARTS)} (default: all)")
+    for name, default, what in (
+        ("batch", 64, "images of a batch, B; heads that pay per pair get the largest half of it that fits"),
+        ("tokens", 192, "positions of an image, T"),
+        ("width", 512, "d"),
+        ("feedforward", 2048, "D"),
+        ("layers", 3, "N"),
+        ("repeats", 5, "timed rounds"),
+        ("threads", cpus(), "CPU threads"),
+    ):
+        parser.add_argument(f"--{name}", type=at_least_one, default=default, help=f"{what} (default: %(default)s)")
+    parser.add_argument("--dtype", default="float32,bfloat16", help="of matrix products (default: %(default)s)")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, a GPU if there is one)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code 0."""
+    import torch
+
+    from bench.perf.measure import available_bytes
+    from bench.perf.records import PerfSizes
+    from bench.perf.run import PerfPlan, measure, subjects_of
+    from bench.preflight import resolve_device
+    from bench.report.render import notes_text, to_text
+    from bench.report.speed import speed_tables
+    from variants import HeadError
+
+    dtypes = tuple(one_of("dtype", word, DTYPES) for word in split_words(arguments.dtype) or ())
+    parts = tuple(one_of("part", word, PARTS) for word in split_words(arguments.only) or PARTS)
+    try:
+        subjects = subjects_of(split_words(arguments.variants) or ["all"])
+    except HeadError as fault:
+        raise UserError(str(fault)) from fault
+    names = ("batch", "tokens", "width", "feedforward", "layers")
+    sizes = PerfSizes(**{name: getattr(arguments, name) for name in names})
+    device = torch.device(resolve_device(arguments.device))
+    memory = available_bytes(device)
+    plan = PerfPlan(sizes, subjects, dtypes, parts, arguments.repeats, arguments.threads, device, memory)
+    record, path = measure(plan, arguments.results, Progress(shown=sys.stderr.isatty()))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for table in speed_tables([record]):
+        print(to_text(table, width), notes_text(table, width), sep="\n")
+    print(f"Written to {path}.")
+    return 0

@@ -1,0 +1,78 @@
+"""Peak memory of one work, measured in a process where nothing ran before."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import resource
+import signal
+import sys
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from bench.perf.works import Work, prepare
+from bench.stopwatch import peak_bytes, reset_peak
+
+
+def extra_bytes(work: Work, memory: int) -> int | str:
+    """Peak bytes above inputs, scores and gradients of doing a work once; a reason where that fails.
+
+    On a CPU an allocation beyond `memory` bytes fails instead of bringing the machine down.
+    """
+    context = multiprocessing.get_context("forkserver")
+    # A fork of a process that has imported everything and computed nothing starts at once.
+    context.set_forkserver_preload([__name__])
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(work, memory, torch.get_num_threads(), sender))
+    process.start()
+    sender.close()
+    try:
+        found: int | str = receiver.recv()
+    except EOFError:
+        process.join()
+        code = process.exitcode or 0
+        found = f"ended by {signal.Signals(-code).name} (out of memory?)" if code < 0 else f"ended with code {code}"
+    process.join()
+    return found
+
+
+def _send(work: Work, memory: int, threads: int, sender: Connection) -> None:
+    torch.set_num_threads(threads)
+    try:
+        sender.send(_measure(work, memory))
+    except (MemoryError, RuntimeError) as fault:
+        too_much = isinstance(fault, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(fault)
+        sender.send("does not fit in memory" if too_much else f"{type(fault).__name__}: {fault}")
+
+
+def _measure(work: Work, memory: int) -> int:
+    device = torch.device(work.device)
+    # Libraries are loaded and kernels compiled by a small version of it.
+    prepare(replace(work, batch=2, tokens=min(work.tokens, 16), width=16, feedforward=16))[0]()
+    if device.type == "cpu" and sys.platform == "linux":
+        limit = _data_bytes() + memory
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    run, leaves = prepare(work)
+    _give_back_freed_memory()
+    reset_peak(device)
+    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else peak_bytes(device)
+    scores = run()
+    outputs = [scores, *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+    kept = sum(output.numel() * output.element_size() for output in outputs)
+    return max(0, peak_bytes(device) - before - kept)
+
+
+def _data_bytes() -> int:
+    """What counts towards RLIMIT_DATA so far."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:"))
+
+
+def _give_back_freed_memory() -> None:
+    """Memory that was freed but not given back would be used again unseen."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

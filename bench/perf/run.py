@@ -1,0 +1,155 @@
+"""All comparisons of one `bench perf`, one after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import variants
+from bench.perf.measure import interleave, products_run
+from bench.perf.peak import extra_bytes
+from bench.perf.peers import shared_work
+from bench.perf.records import Comparison, PerfRecord, PerfSizes, Timing, write_perf
+from bench.perf.works import OPERATOR, TASKS, Work, fitting_batch, head_of, prepare, products_of, sizes_of
+from bench.progress import Progress
+from bench.provenance import now, provenance
+
+PLAIN_FLOAT32 = "plain float32"
+"""The plain form in float32 beside another dtype: what one starts from."""
+
+
+MATCHING, PEERS = "matching", "peers"
+PARTS = (MATCHING, PEERS)
+"""Parts of a measurement that can be asked for by name."""
+
+
+@dataclass(frozen=True)
+class PerfPlan:
+    """What to measure: `subjects` are heads and the operator, `dtypes` names of torch dtypes, `parts` some of PARTS."""
+
+    sizes: PerfSizes
+    subjects: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    parts: tuple[str, ...]
+    repeats: int
+    threads: int
+    device: torch.device
+    memory: int
+    """Bytes that a work may take."""
+
+    def works(self) -> Iterator[Work]:
+        """Everything to be timed in the suite's form; batches of heads that pay per pair are cut to what fits."""
+        for subject in self.subjects:
+            sizes = self.sizes.model_dump()
+            for dtype in self.dtypes:
+                for task in TASKS:
+                    work = Work(subject=subject, task=task, dtype=dtype, device=str(self.device), **sizes)
+                    if subject != OPERATOR:
+                        work = replace(work, batch=fitting_batch(head_of(work), work.batch, self.memory))
+                    yield work
+
+
+def measure(plan: PerfPlan, results: Path, progress: Progress) -> tuple[PerfRecord, Path]:
+    """Measure everything and store it below the results folder."""
+    started = now()
+    torch.set_num_threads(plan.threads)
+    jobs = list(_jobs(plan))
+    comparisons = []
+    with progress.bar(len(jobs), "perf", "task") as bar:
+        for name, job in jobs:
+            bar.set_description(name)
+            comparisons.append(job())
+            bar.update()
+    record = PerfRecord(
+        sizes=plan.sizes,
+        threads=plan.threads,
+        repeats=plan.repeats,
+        provenance=provenance(plan.device, started, jobs=1),
+        comparisons=comparisons,
+    )
+    return record, write_perf(results, record)
+
+
+def _jobs(plan: PerfPlan) -> Iterator[tuple[str, Callable[[], Comparison]]]:
+    """What to call for each comparison, by what a progress bar says of it."""
+    if MATCHING in plan.parts:
+        for work in plan.works():
+            yield f"{work.subject} {work.task} {work.dtype}", partial(compare, work, plan.repeats, plan.memory)
+    if PEERS in plan.parts and plan.device.type == "cuda":
+        sizes = plan.sizes.model_dump()
+        for dtype in plan.dtypes:
+            for task in ("scoring", "forward+backward"):
+                work = Work(subject=OPERATOR, task=task, dtype=dtype, device=str(plan.device), **sizes)
+                yield f"peers {task} {dtype}", partial(compare_peers, work, plan.repeats)
+
+
+def compare(work: Work, repeats: int, memory: int) -> Comparison:
+    """The work in the suite's form, the plain form (in float32 too), and as its matrix products alone.
+
+    A form that needs more than `memory` bytes is left out, with a note.
+    """
+    forms = {"ours": work, "plain": replace(work, form="plain")}
+    if work.dtype != "float32":
+        forms[PLAIN_FLOAT32] = replace(work, form="plain", dtype="float32")
+    peaks = {form: extra_bytes(each, memory) for form, each in forms.items()}
+    fits = {form: each for form, each in forms.items() if isinstance(peaks[form], int)}
+    runs: dict[str, Callable[[], object]] = {form: prepare(each)[0] for form, each in fits.items()}
+    device, backward = torch.device(work.device), work.task == "forward+backward"
+    products = products_of(work)
+    if products:
+        runs["limit"] = products_run(products, backward, work.torch_dtype, device)
+    seconds = interleave(runs, repeats, device)
+    timings = [
+        Timing(
+            form=form,
+            seconds=seconds.get(form, []),
+            extra_bytes=found if isinstance(found := peaks.get(form), int) else None,
+            note=found if isinstance(found, str) else "",
+        )
+        for form in [*forms, *(["limit"] if products else [])]
+    ]
+    queries, gallery = sizes_of(work)
+    flop = sum(product.flop(backward) for product in products) if products else None
+    return Comparison(
+        subject=work.subject,
+        task=work.task,
+        dtype=work.dtype,
+        size=f"{queries} x {gallery}",
+        units=queries * gallery,
+        unit="pair",
+        flop=flop,
+        timings=timings,
+    )
+
+
+def compare_peers(work: Work, repeats: int) -> Comparison:
+    """MaxSim in both directions for all pairs of two batches, by the operator and by packages that do the same."""
+    runs, missing = shared_work(work)
+    seconds = interleave(runs, repeats, torch.device(work.device))
+    timings = [Timing(form=form, seconds=found) for form, found in seconds.items()]
+    timings += [Timing(form=form, note=reason) for form, reason in missing.items()]
+    return Comparison(
+        subject="MaxSim",
+        task=work.task,
+        dtype=work.dtype,
+        size=f"{work.batch} x {work.batch}",
+        units=work.batch**2,
+        unit="pair",
+        flop=2 * math.prod((work.batch, work.batch, work.tokens, work.tokens, work.width)),
+        timings=timings,
+    )
+
+
+def subjects_of(names: Sequence[str]) -> tuple[str, ...]:
+    """The operator and heads by name, in the order of the catalogue. Raises HeadError for unknown ones."""
+    known = (OPERATOR, *variants.names())
+    chosen = known if list(names) == ["all"] else names
+    for name in chosen:
+        if name != OPERATOR:
+            variants.describe(name)
+    return tuple(chosen)

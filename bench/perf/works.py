@@ -1,0 +1,178 @@
+"""What is timed: a head's training step or its scoring, or the operator alone, in the suite's form or the plain one.
+
+Letters: B images of a batch, Q queries, G gallery images, T tokens, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import variants
+from bench.scoring import score_all
+from variants._base import Head, Product, Repr
+from variants.kernels import dense_maxima, maxima, maxima_products
+
+OPERATOR = "operator"
+"""Subject that stands for the matching operator alone, apart from any head."""
+
+Task = Literal["forward", "forward+backward", "scoring"]
+TASKS: tuple[Task, ...] = ("forward", "forward+backward", "scoring")
+Form = Literal["ours", "plain"]
+
+SCORING_BYTES = 64 * 2**20
+"""Working memory of the pairs that are scored at once, unless a batch with itself is more."""
+
+MOST_GALLERY = 16384
+"""Gallery images of a scoring measurement at most."""
+
+SCORING_QUERIES = 1024
+"""Queries of a scoring measurement where a pair takes next to nothing, so that there is something to time."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One thing to run. `batch` images with themselves in training, `queries` x `gallery` in scoring."""
+
+    subject: str
+    task: Task
+    dtype: str
+    batch: int
+    tokens: int
+    width: int
+    feedforward: int
+    layers: int
+    device: str
+    form: Form = "ours"
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype of operands of matrix products."""
+        return getattr(torch, self.dtype)
+
+    def autocast(self) -> AbstractContextManager:
+        """Mixed precision where the dtype is not float32, as in a run."""
+        device = torch.device(self.device).type
+        return torch.autocast(device, self.torch_dtype, enabled=self.dtype != "float32", cache_enabled=False)
+
+
+def head_of(work: Work) -> Head:
+    """The part of the head that is timed, with weights drawn from a fixed seed."""
+    sizes = {"feedforward": work.feedforward, "layers": work.layers}
+    options = {key: value for key, value in sizes.items() if key in variants.describe(work.subject).options}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        head = variants.build(work.subject, (work.width, work.tokens, 1), **options)
+    return head.matcher().to(work.device)
+
+
+def fitting_batch(head: Head, wanted: int, memory: int) -> int:
+    """The largest of `wanted`, a half, a quarter, ... images whose pairs keep at most a quarter of `memory` bytes.
+
+    The plain form of a training step keeps all pairs at once.
+    """
+    while wanted > 1 and wanted**2 * head.pair_bytes(training=True) > memory // 4:
+        wanted //= 2
+    return wanted
+
+
+def scoring_sizes(pair_bytes: int, batch: int) -> tuple[int, int]:
+    """(Q, G) of a scoring measurement."""
+    queries = SCORING_QUERIES if pair_bytes <= 64 else batch
+    return queries, min(MOST_GALLERY, max(batch, SCORING_BYTES // (pair_bytes * queries)))
+
+
+def sizes_of(work: Work) -> tuple[int, int]:
+    """(Q, G) that the work matches."""
+    if work.task != "scoring":
+        return work.batch, work.batch
+    return scoring_sizes(4 * 12 * work.tokens if work.subject == OPERATOR else head_of(work).pair_bytes(), work.batch)
+
+
+def products_of(work: Work) -> list[Product]:
+    """The matrix products that the work cannot do without; empty where the head declares none."""
+    queries, gallery = sizes_of(work)
+    training = work.task != "scoring"
+    if work.subject == OPERATOR:
+        return maxima_products(queries, gallery, work.tokens, work.width, same=training)
+    head = head_of(work)
+    encoding = head.encode_products(queries) if training else []
+    return [*encoding, *head.match_products(queries, gallery, same=training)]
+
+
+def prepare(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
+    """A function that does the work once and returns its scores, and the tensors that get gradients from it."""
+    if work.subject == OPERATOR:
+        return _prepare_operator(work)
+    return _prepare_scoring(work) if work.task == "scoring" else _prepare_step(work)
+
+
+def _prepare_operator(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
+    queries, gallery = sizes_of(work)
+    training = work.task != "scoring"
+    query = _draw(queries, work.tokens, work.width, seed=1).to(work.device, work.torch_dtype)
+    other = query if training else _draw(gallery, work.tokens, work.width, seed=2).to(work.device, work.torch_dtype)
+    prior = torch.sigmoid(_draw(work.tokens, work.tokens, seed=3)).to(work.device, work.torch_dtype)
+    leaves = [query.requires_grad_(), prior.requires_grad_()] if training else []
+    compute = maxima if work.form == "ours" else dense_maxima
+    weights = _draw(queries, gallery, 2, work.tokens, seed=4).to(work.device) if training else None
+
+    def run() -> Tensor:
+        with torch.set_grad_enabled(training):
+            best = compute(query, other, prior)
+            if work.task == "forward+backward":
+                (best.float() * weights).sum().backward()
+            return best.detach()
+
+    return run, leaves
+
+
+def _prepare_step(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
+    head = head_of(work).train()
+    maps = _draw(work.batch, work.width, work.tokens, 1, seed=1).to(work.device).requires_grad_()
+    weights = _draw(work.batch, work.batch, seed=4).to(work.device)
+    match = head.match if work.form == "ours" else head.plain_match
+
+    def run() -> Tensor:
+        with work.autocast():
+            found = head.encode(maps)
+            scores = match(found, found)
+        if work.task == "forward+backward":
+            (scores.float() * weights).sum().backward()
+        return scores.detach()
+
+    return run, [maps, *head.parameters()]
+
+
+def _prepare_scoring(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
+    head = head_of(work).eval()
+    queries, gallery = sizes_of(work)
+    query, other = (_encoded(work, head, count, seed) for count, seed in ((queries, 1), (gallery, 2)))
+
+    def run() -> Tensor:
+        with torch.inference_mode(), work.autocast():
+            if work.form == "plain":
+                return head.plain_match(query, other)
+            return score_all(head, query, other, SCORING_BYTES)
+
+    return run, []
+
+
+@torch.inference_mode()
+def _encoded(work: Work, head: Head, count: int, seed: int) -> Repr:
+    parts = []
+    for start in range(0, count, work.batch):
+        images = min(work.batch, count - start)
+        with work.autocast():
+            maps = _draw(images, work.width, work.tokens, 1, seed=seed * 10_000 + start).to(work.device)
+            parts.append(head.encode(maps))
+    return Repr.join(parts)
+
+
+def _draw(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
