@@ -20,6 +20,10 @@ GPU_TRAINING_BLOCK_BYTES = 2**31
 """The same on a GPU, which needs larger products to be busy."""
 
 
+SCATTERED_BYTES = 128 * 2**20
+"""Freed memory that a process was measured to hold within a block, scattered between what is in use."""
+
+
 def draw_xavier(module: nn.Module) -> None:
     """Draw every matrix of `module` by itself from the Xavier-uniform distribution; vectors keep their defaults."""
     for parameter in module.parameters():
@@ -160,11 +164,12 @@ class PairwiseHead(Head):
         raise NotImplementedError(f"{type(self).__name__} must define image_bytes")
 
     def training_bytes(self, batch: int, device_kind: str = "cpu") -> int:
-        """Images and weights with their gradients, and twice a block: what it keeps, and gradients passing through."""
+        """Images and weights with their gradients, and twice a block: what it keeps, and gradients passing through;
+        besides, what an allocator holds."""
         per_pair = self.pair_bytes(training=True)
         block = min(batch**2, max(1, block_bytes(device_kind) // per_pair)) * per_pair
         weights = sum(parameter.numel() * parameter.element_size() for parameter in self.parameters())
-        return 2 * block + batch * self.image_bytes() + weights
+        return 2 * block + batch * self.image_bytes() + weights + SCATTERED_BYTES
 
 
 def pair_up(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
