@@ -165,7 +165,7 @@ class _Run:
         self.phase = "training"
         model = self._new_model()
         done = Trainer(model, self.task.config, images, ids, self.task.folder).run(self.task.progress)
-        one = model.encode_all(images, np.arange(1), 1)
+        one = model.encode_all(images, np.arange(1), 1, self.task.config.evaluation.scoring)
         return Record(
             **_identity(self.task),
             status="done",

@@ -96,11 +96,19 @@ class Training(Settings):
     augmentation: Augmentation = Augmentation()
 
 
+Scoring = Literal["float32", "bfloat16"]
+
+
 class Evaluation(Settings):
-    """How much memory testing may take beside the network, and images per encoding batch."""
+    """How images are encoded and scored against each other, in tests and by the sampler."""
 
     memory_gib: float = Field(2.0, gt=0)
+    """Memory that scoring may take beside the network, what that needs to encode a batch, and an operator's scratch
+    memory, which is some tens of MiB whatever the numbers of images."""
     batch: int = Field(64, ge=1)
+    """Images encoded at a time, or fewer where the memory is short."""
+    scoring: Scoring = "float32"
+    """What representations are kept and multiplied in; bfloat16 halves their memory and is several times faster."""
 
 
 class Recipe(Settings):

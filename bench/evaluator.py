@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from bench.augment import to_float
 from bench.config import Evaluation, digest
 from bench.data import Dataset
+from bench.data.images import pick
 from bench.errors import CellFailed
 from bench.metrics import QueryRanks, RankMetrics, chance_level, rank_queries, summarise
 from bench.model import Matcher
@@ -45,9 +46,9 @@ def evaluate(
     watch = Stopwatch(model.device)
     reset_peak(model.device)
     positions = np.arange(queries + gallery)
-    scorer = Scorer(model, images, positions[:queries], positions[queries:], settings, watch, folder)
+    scorer = Scorer(model, images, positions[:queries], positions[queries:], settings, watch, folder, progress)
     what = f"test {dataset.name}" + ("" if state == "trained" else f" ({state})")
-    if scorer.plan.chunks > 1:
+    if not scorer.plan.trivial:
         progress.say(f"{what}: {scorer.plan}")
     partial = _partial(folder, model, dataset, state, scorer.plan)
     done, ranks, seconds = partial.load() if partial else (0, None, {})
@@ -89,7 +90,7 @@ def pixel_baseline(dataset: Dataset, images: NDArray[np.uint8]) -> Level:
     """Cosine of colours averaged over an 8 x 4 grid: what can be had without any network."""
     pooled = []
     for start in range(0, len(images), 256):
-        batch = to_float(images[start : start + 256], torch.device("cpu"))
+        batch = to_float(pick(images, np.arange(start, min(start + 256, len(images)))), torch.device("cpu"))
         pooled.append(F.normalize(F.adaptive_avg_pool2d(batch, PIXEL_GRID).flatten(1), dim=1))
     features = torch.cat(pooled)
     parts = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 import variants
 from bench.augment import to_float
 from bench.backbone import build_backbone
-from bench.config import CellConfig
+from bench.config import CellConfig, Scoring
+from bench.data.images import pick
 from bench.randomness import Stream, torch_seeded
 from variants._base import Repr
 
@@ -52,29 +54,30 @@ class Matcher(nn.Module):
 
     @torch.inference_mode()
     def encode_all(
-        self, images: NDArray[np.uint8], positions: NDArray[np.int64], batch: int, known: Repr | None = None
+        self,
+        images: NDArray[np.uint8],
+        positions: NDArray[np.int64],
+        batch: int,
+        scoring: Scoring = "float32",
+        advance: Callable[[int], object] | None = None,
     ) -> Repr:
-        """The images at `positions` of [n, 3, H, W] uint8, in evaluation mode, `batch` at a time, in float32.
+        """The images at `positions` of [n, 3, H, W] uint8, in evaluation mode, `batch` at a time, kept for `scoring`.
 
-        `known` holds the first of them where they are encoded already. Takes no more memory than its result and one
-        batch.
+        Takes no more memory than its result and one batch. `advance` is told the images of each finished batch.
         """
         self.eval()
+        dtype = torch.float32 if self.head.exact_representations else getattr(torch, scoring)
         whole: dict[str, Tensor] = {}
-
-        def put(part: Repr, start: int) -> None:
+        for start in range(0, len(positions), batch):
+            some = positions[start : start + batch]
+            with self.autocast():
+                part = self.encode(to_float(pick(images, some), self.device))
             for name, tensor in part.items():
                 if name not in whole:
-                    whole[name] = tensor.new_empty((len(positions), *tensor.shape[1:]), dtype=torch.float32)
+                    whole[name] = tensor.new_empty((len(positions), *tensor.shape[1:]), dtype=dtype)
                 whole[name][start : start + len(tensor)] = tensor
-
-        start = 0
-        if known is not None:
-            put(known, 0)
-            start = len(known)
-        for first in range(start, len(positions), batch):
-            with self.autocast():
-                put(self.encode(to_float(images[positions[first : first + batch]], self.device)), first)
+            if advance is not None:
+                advance(len(some))
         return Repr(**whole)
 
     def clip_groups(self) -> list[list[nn.Parameter]]:

@@ -33,7 +33,7 @@ from bench.data import NAMES
 from bench.errors import UserError
 from bench.records import Record
 
-TRAINER_NUMERICS = 1
+TRAINER_NUMERICS = 2
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
 
 DEFAULT_SIZES: dict[str, Option] = {"width": 512, "feedforward": 2048, "layers": 3}

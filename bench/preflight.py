@@ -21,6 +21,10 @@ from bench.model import Matcher
 from bench.plan import Cell, cell_id, numerics_of, resolve, tests_of
 from bench.progress import QUIET, Progress
 from bench.records import read_record
+from bench.scoring import Work, plan_scoring
+
+WORTH_TELLING_BYTES = 2**30
+"""Memory of a training step's pairs from which on it is told before the run."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,28 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
         )
     _check_results(tasks, datasets)
     _check_networks(cells, [task.config for task in tasks])
+    _check_budgets(tasks, datasets)
     _decode_images(tasks, datasets)
     return tasks
+
+
+def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
+    """A line for each row whose head needs much memory for a training step's pairs: what it is predicted to take."""
+    lines = []
+    for cell in cells:
+        batch = cell.config.training.persons * cell.config.training.images
+        try:
+            with torch.device("meta"):
+                head = Matcher(cell.config, cell.head_path, None).head
+        except Exception:  # what a head from outside may raise is told where networks are checked
+            continue
+        size = head.training_bytes(batch, torch.device(device).type)
+        if size >= WORTH_TELLING_BYTES:
+            lines.append(
+                f"{cell.label}: a step's {batch} x {batch} pairs are predicted to take {size / 2**30:.1f} GiB in "
+                "float32 beside the backbone"
+            )
+    return list(dict.fromkeys(lines))
 
 
 def resolve_device(name: str) -> str:
@@ -146,6 +170,29 @@ def _check_networks(cells: Sequence[Cell], configs: Sequence[CellConfig]) -> Non
     for (backbone, _), weights in loads.items():
         if weights is not None:
             build_backbone(backbone.arch, backbone.ibn, backbone.cut, None, weights)
+
+
+def _check_budgets(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:
+    """Scoring persons in training and images in tests must fit the memory budget that the configuration gives."""
+    for task in tasks:
+        settings, size = task.config.evaluation, task.config.input
+        with torch.device("meta"):
+            model = Matcher(task.config, task.head, None)
+            try:
+                found = model.encode(torch.empty(1, 3, size.height, size.width))
+            except Exception:  # a head from outside need not run without data; its plan is made before its first test
+                continue
+        element = 4 if model.head.exact_representations else getattr(torch, settings.scoring).itemsize
+        bytes_per_image = sum(tensor.numel() * element for _, tensor in found.items())
+        persons = len({record.person for record in datasets[task.config.train].train})
+        asked = {"training": (persons, persons)}
+        asked |= {f"test {name}": (len(datasets[name].query), len(datasets[name].gallery)) for name in task.tests}
+        for what, (queries, gallery) in asked.items():
+            try:
+                work = Work(queries, gallery, bytes_per_image, model.head.pair_bytes())
+                plan_scoring(work, int(settings.memory_gib * 2**30))
+            except UserError as fault:
+                raise UserError(f"{task.label}, {what}: {fault}") from fault
 
 
 def _try_head(cell: Cell, config: CellConfig) -> None:

@@ -1,4 +1,4 @@
-"""Progress bars with time left: on a terminal only, each run on a line of its own."""
+"""Progress bars with time left, on a terminal only, each run on a line of its own; and lines that are always told."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from tqdm import tqdm
 
 @dataclass(frozen=True)
 class Progress:
-    """Whether bars are drawn, on which line of the terminal, and whose name they bear."""
+    """Whether bars are drawn, on which line of the terminal, whose name they bear, and whether to be silent."""
 
     shown: bool = False
     line: int = 0
     label: str = ""
+    silent: bool = False
 
     def say(self, text: str) -> None:
-        """A line above the bars, where bars are drawn."""
-        if self.shown:
+        """A line on stderr, above the bars where bars are drawn."""
+        if not self.silent:
             tqdm.write(f"{self.label} {text}".strip(), file=sys.stderr)
+            sys.stderr.flush()
 
     def bar(self, total: int, what: str, unit: str, initial: int = 0) -> tqdm:
         """A bar for `total` units of some work, `initial` of them done before; it vanishes when closed."""
@@ -35,4 +37,4 @@ class Progress:
         )
 
 
-QUIET = Progress()
+QUIET = Progress(silent=True)

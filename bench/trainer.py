@@ -20,6 +20,7 @@ from tqdm import tqdm
 from bench.augment import augment, to_float
 from bench.checkpoint import load_checkpoint, save_checkpoint
 from bench.config import CellConfig, Training
+from bench.data.images import pick
 from bench.errors import CellFailed
 from bench.losses import mean_of_finite, pairwise_matching_loss
 from bench.model import Matcher
@@ -114,7 +115,7 @@ class Trainer:
 
     def _step(self, epoch: int, first_position: int, positions: NDArray[np.int64]) -> tuple[float, float]:
         device, settings = self.model.device, self.config.training
-        images = to_float(self.images[positions], device)
+        images = to_float(pick(self.images, positions), device)
         images = augment(images, settings.augmentation, self.config.seed, epoch, first_position)
         with self.model.autocast():
             found = self.model.encode(images)
@@ -138,7 +139,7 @@ class Trainer:
         chosen = self.sampler.representatives(epoch)
         settings, unread = self.config.evaluation, Stopwatch(self.model.device)
         scorer = Scorer(self.model, self.images, chosen, chosen, settings, unread, self.folder)
-        return np.concatenate([scores.numpy() for _, scores in scorer.chunks()])
+        return scorer.all().numpy()
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -193,7 +194,7 @@ def calibrate(model: Matcher, config: CellConfig, images: NDArray[np.uint8], ids
     model.train()
     for positions in _calibration_batches(config, ids):
         with model.autocast():
-            found = model.encode(to_float(images[positions], model.device))
+            found = model.encode(to_float(pick(images, positions), model.device))
             model.head.match(found, found)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
 
-from bench.augment import Change, apply_change, augment, draw_change, to_float
+from bench.augment import Change, _crop, _jitter, _turn, apply_changes, augment, draw_change, to_float
 from bench.config import Augmentation
 
 NOTHING = Change(2, 2, False, 0.0, 1.0, 1.0, 1.0, 0.0, (0, 1, 2, 3), 0, 0, 0)
@@ -18,7 +21,7 @@ def image() -> torch.Tensor:
 
 
 def changed(**fields: object) -> torch.Tensor:
-    return apply_change(image(), dataclasses.replace(NOTHING, **fields), pad=2)
+    return apply_changes(image()[None], [dataclasses.replace(NOTHING, **fields)], pad=2)[0]
 
 
 def test_the_change_that_changes_nothing():
@@ -47,6 +50,53 @@ def test_the_order_of_colour_changes_counts():
     first = changed(brightness=1.8, contrast=0.5, jitter_order=(0, 1, 2, 3))
     second = changed(brightness=1.8, contrast=0.5, jitter_order=(1, 0, 2, 3))
     assert (first - second).abs().max() > 0.01
+
+
+def one_by_one(image: torch.Tensor, change: Change, pad: int) -> torch.Tensor:
+    """The changes as torchvision makes them, one after the other."""
+    height, width = image.shape[1:]
+    image = transforms.crop(transforms.pad(image, pad), change.top, change.left, height, width)
+    if change.flip:
+        image = transforms.horizontal_flip(image)
+    image = transforms.rotate(image, change.angle, InterpolationMode.NEAREST)
+    jitters = (
+        (transforms.adjust_brightness, change.brightness),
+        (transforms.adjust_contrast, change.contrast),
+        (transforms.adjust_saturation, change.saturation),
+        (transforms.adjust_hue, change.hue),
+    )
+    for number in change.jitter_order:
+        jitter, amount = jitters[number]
+        image = jitter(image, amount)
+    bottom, right = change.square_top + change.square, change.square_left + change.square
+    image[:, change.square_top : bottom, change.square_left : right] = 1.0
+    return image
+
+
+@pytest.mark.parametrize("rotation", [5, 180])
+@pytest.mark.parametrize("pad", [0, 7])
+def test_images_are_changed_as_torchvision_changes_them(rotation, pad):
+    settings = Augmentation(rotation=rotation, pad=pad)
+    # Steps of 1/255, as in files: greys, ties between colours, black and white are among them.
+    images = torch.randint(0, 256, (24, 3, 48, 20), generator=torch.Generator().manual_seed(1)).float() / 255
+    images[:4] = images[:4, :1]
+    changes = [draw_change(settings, 48, 20, 0, 0, position) for position in range(24)]
+    expected = torch.stack(
+        [one_by_one(image.clone(), change, pad) for image, change in zip(images, changes, strict=True)]
+    )
+    off = (apply_changes(images, changes, pad) - expected).abs().amax(dim=1) > 1e-4
+    assert off.float().mean() < 1e-3  # pixels half way between two, which rounding sends to either
+
+
+def test_images_together_are_changed_as_each_by_itself():
+    """What a GPU does with a batch at once is what a CPU does image by image."""
+    settings = Augmentation(pad=3)
+    images = torch.rand(12, 3, 20, 10)
+    changes = [draw_change(settings, 20, 10, 0, 0, position) for position in range(12)]
+    together = _turn(_crop(images, changes, settings.pad), changes)
+    _jitter(together, changes)
+    bare = [dataclasses.replace(change, square=0) for change in changes]
+    torch.testing.assert_close(together, apply_changes(images, bare, settings.pad))
 
 
 def test_the_square_is_white_and_nowhere_else():

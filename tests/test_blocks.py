@@ -92,6 +92,57 @@ def test_the_peak_does_not_grow_with_the_number_of_pairs(name):
     assert 16 < large < 1.25 * small + 8
 
 
+STEP = """
+import sys, torch
+from bench.stopwatch import peak_bytes, reset_peak
+from variants import _layers, build
+name, images, width, feedforward, layers, height, block = sys.argv[1], *map(int, sys.argv[2:])
+_layers.TRAINING_BLOCK_BYTES = block
+head = build(name, (width, height, height // 3), feedforward=feedforward, layers=layers).train()
+maps = torch.randn(images, width, height, height // 3)
+device = torch.device("cpu")
+def step(count):
+    found = head.encode(maps[:count])
+    head.match(found, found).sigmoid().sum().backward()
+    head.zero_grad()
+step(2)
+_layers.give_back_freed_memory()
+reset_peak(device)
+before = peak_bytes(device)
+step(images)
+print(head.training_bytes(images), peak_bytes(device) - before)
+"""
+
+SMALL, FULL_SIZE = (24, 96, 256, 2, 12, 2**26), (8, 512, 2048, 3, 24, 2**29)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("transformer_cat", SMALL),
+        ("transformer_cross", SMALL),
+        ("transformer_cross_shared", SMALL),
+        ("transformer_cross", FULL_SIZE),
+    ],
+)
+def test_the_predicted_peak_of_a_step_is_that_measured(name, sizes):
+    code = [sys.executable, "-c", STEP, name, *map(str, sizes)]
+    predicted, measured = map(int, subprocess.run(code, capture_output=True, text=True, check=True).stdout.split())
+    assert 0.5 * predicted < measured < 1.1 * predicted
+
+
+@pytest.mark.parametrize("name", ["transformer_cat", "transformer_cross", "transformer_cross_shared"])
+def test_a_full_size_step_is_predicted_to_fit(name):
+    with torch.device("meta"):
+        head = build(name, (512, 24, 8), feedforward=2048, layers=3)
+    few, many = head.training_bytes(8), head.training_bytes(64)
+    assert few < 8 * 2**30 and many < 24 * 2**30
+    # Pairs take one block however many they are: images alone make the difference.
+    assert many - few == 56 * head.image_bytes()
+    assert head.training_bytes(64, "cuda") < 24 * 2**30
+
+
 @pytest.mark.parametrize("name", ["transformer_cat", "transformer_cross", "transformer_cross_shared"])
 def test_what_a_pair_keeps_is_not_understated(name):
     """The bytes that autograd keeps for a pair, counted, are no more than what block sizes are made from."""

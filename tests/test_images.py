@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data import ImageRecord
+from bench.data import ImageRecord, load_dataset
 from bench.data.dataset import Dataset
 from bench.data.images import decode, load_images
 from bench.errors import UserError
+from bench.model import Matcher
 from bench.progress import QUIET
+from bench.trainer import Trainer
 
 
 @pytest.fixture
@@ -43,6 +46,19 @@ def test_nothing_is_decoded_twice(dataset, tmp_path, monkeypatch):
     first = np.array(load(dataset, tmp_path / "cache"))
     monkeypatch.setattr("bench.data.images.decode", None)
     assert np.array_equal(load(dataset, tmp_path / "cache"), first)
+
+
+def test_no_image_file_is_read_once_they_are_cached(tiny_data, tiny_config, tmp_path):
+    shutil.copytree(tiny_data, tmp_path / "data")
+    dataset = load_dataset("msmt", tmp_path / "data" / "standin-tiny")
+    config = tiny_config(training={"epochs": 2})
+    size = config.input
+    images = load_images(dataset, "train", size.height, size.width, tmp_path / "cache", 1, QUIET)
+    shutil.rmtree(tmp_path / "data")
+    ids = np.array([record.person for record in dataset.train])
+    model = Matcher(config, config.head, None)
+    done = Trainer(model, config, images, ids, tmp_path).run()
+    assert done.steps == 2 * len(np.unique(ids)) and np.isfinite(model.head.norm.running_mean.item())
 
 
 def test_other_data_never_meets_an_old_file(dataset, tmp_path):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from variants._base import Head
 
-SHARED_NUMERICS = 1
+SHARED_NUMERICS = 2
 """Raised whenever `_layers` or `kernels` change the numbers of heads."""
 
 ENTRY_POINT_GROUP = "pairbench.variants"

@@ -97,6 +97,10 @@ class Head(nn.Module):
     numerics: ClassVar[int] = 1
     """Raised whenever the head's numbers change for the same weights and options: older runs then count as missing."""
 
+    exact_representations: ClassVar[bool] = False
+    """Whether representations stay in float32 where scoring is in bfloat16: right for a head that keeps one vector of
+    an image, where rounding moves ranks and saves nothing."""
+
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.feature_shape = feature_shape
@@ -127,6 +131,13 @@ class Head(nn.Module):
         With `training`, what is kept of a pair for the backward pass, where the head cuts pairs into blocks itself.
         """
         raise NotImplementedError(f"{type(self).__name__} must define pair_bytes")
+
+    def training_bytes(self, batch: int, device_kind: str = "cpu") -> int:
+        """Predicted peak of a training step's `encode` and `match` for a batch, beside feature maps and weights.
+
+        In float32, gradients counted; 0 for heads whose step takes little. `device_kind` as torch.device.type.
+        """
+        return 0
 
     def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
         """The scores of `match`, all pairs in one block, in nothing but PyTorch's own operations and modules.

@@ -147,6 +147,23 @@ def declared_symmetry_holds(name: str, options: dict) -> None:
         )
 
 
+def bfloat16_scores_are_close(name: str, options: dict) -> None:
+    """Representations and products in bfloat16 give scores in float32 that are close to those of float32."""
+    head = make(name, options)
+    with torch.inference_mode():
+        query, gallery = head.encode(maps(QUERIES, 1)), head.encode(maps(GALLERY, 2))
+        exact = head.match(query, gallery)
+        if not head.exact_representations:
+            query, gallery = (
+                Repr(**{part: tensor.bfloat16() for part, tensor in each.items()}) for each in (query, gallery)
+            )
+            with torch.autocast("cpu", torch.bfloat16):
+                found = head.match(query, gallery)
+            assert found.dtype == torch.float32, f"scores in bfloat16 come as {found.dtype}: rounded, they tie"
+            off = float((found - exact).norm() / (exact - exact.mean()).norm())
+            assert off < 0.1, f"scores in bfloat16 differ by {off:.0%} of the spread of scores"
+
+
 def evaluation_keeps_no_state(name: str, options: dict) -> None:
     """In evaluation mode neither call changes anything in the head."""
     head = make(name, options)
@@ -218,6 +235,7 @@ _LAWS: tuple[Law, ...] = (
     the_plain_form_scores_the_same,
     declared_products_are_those_of_the_plain_form,
     declared_symmetry_holds,
+    bfloat16_scores_are_close,
     evaluation_keeps_no_state,
     norms_over_pairs_update_once_per_call,
     gradients_reach_all_but_void_parameters,

@@ -12,6 +12,8 @@ from variants._layers import PairNorm
 class Cosine(Head):
     """Cosine of the average-pooled feature maps, batch-normalised."""
 
+    exact_representations = True
+
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
         super().__init__(feature_shape)
         self.norm = PairNorm()

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from variants._base import Head, Product, Repr, load_by_published_keys
 from variants._layers import tokens_of
-from variants.kernels import dense_maxima, maxima, maxima_products
+from variants.kernels import dense_maxima, exact_linear, maxima, maxima_products
 
 
 class QAConv(Head):
@@ -40,7 +40,8 @@ class QAConv(Head):
     def _score(self, best: Tensor) -> Tensor:
         """Maxima [Q, G, 2, T] -> [Q, G]."""
         best = self.bn(best.view(-1, 1, self.tokens)).view(best.shape)
-        return self.logit_bn(self.fc(best).sum(dim=2).view(-1, 1)).view(best.shape[:2])
+        scores = exact_linear(best, self.fc.weight, self.fc.bias)
+        return self.logit_bn(scores.sum(dim=2).view(-1, 1)).view(best.shape[:2])
 
     def pair_bytes(self, training: bool = False) -> int:
         """Maxima, their positions, and copies behind the norm."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from variants._base import Head, Product, Repr
+from variants._base import Product, Repr
 from variants._layers import (
     PairNorm,
+    PairwiseHead,
     check_layers,
     choose,
     draw_xavier,
@@ -18,9 +19,10 @@ from variants._layers import (
     score_pairs_in_blocks,
     tokens_of,
 )
+from variants.kernels import exact_linear
 
 
-class TransformerCat(Head):
+class TransformerCat(PairwiseHead):
     """Transformer-Cat: N encoder layers over [class; query tokens; gallery tokens] of every pair.
 
     `fusion` (paper, C.3): "none" scores the last class token; "score" sums a score of each layer's class token,
@@ -84,13 +86,20 @@ class TransformerCat(Head):
             class_tokens = class_tokens[-1:]
         elif self.fusion == "feature":
             class_tokens = [torch.cat(class_tokens, dim=1)]
-        return torch.cat([score(token) for token, score in zip(class_tokens, self.score, strict=True)], dim=1)
+        scores = [
+            exact_linear(token, score.weight, None) for token, score in zip(class_tokens, self.score, strict=True)
+        ]
+        return torch.cat(scores, dim=1)
 
     def pair_bytes(self, training: bool = False) -> int:
         width, tokens = self.feature_shape[0], 2 * self.tokens + 1
         if training:
             return 4 * tokens * len(self.encoder) * (12 * width + 2 * self.feedforward)
         return 4 * tokens * (8 * width + 2 * self.feedforward + 2 * self.heads * tokens)
+
+    def image_bytes(self) -> int:
+        """The tokens and their gradient, before and behind the head."""
+        return 4 * 4 * self.tokens * self.feature_shape[0]
 
     def pair_parameters(self) -> set[str]:
         return self._names_under("")

@@ -7,10 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from variants._base import Head, Product, Repr
+from variants._base import Product, Repr
 from variants._layers import (
     DecoderLayer,
     PairNorm,
+    PairwiseHead,
     attention_products,
     check_layers,
     choose,
@@ -23,9 +24,10 @@ from variants._layers import (
     score_pairs_in_blocks,
     tokens_of,
 )
+from variants.kernels import exact_linear
 
 
-class TransformerCross(Head):
+class TransformerCross(PairwiseHead):
     """Transformer-Cross: N decoder layers from the query's raw tokens, memory = the encoded gallery image.
 
     `encode_query` sends the query's tokens through the encoder too (paper, C.2). `fusion` "multi_scale" lets
@@ -121,13 +123,20 @@ class TransformerCross(Head):
             outputs.append(tokens.mean(dim=1))
         if self.fusion == "none":
             outputs = outputs[-1:]
-        return torch.cat([score(output) for output, score in zip(outputs, self.score, strict=True)], dim=1)
+        scores = [exact_linear(output, score.weight, None) for output, score in zip(outputs, self.score, strict=True)]
+        return torch.cat(scores, dim=1)
 
     def pair_bytes(self, training: bool = False) -> int:
         width = self.feature_shape[0]
         if training:
             return 4 * self.tokens * len(self.decoder) * (20 * width + 2 * self.feedforward)
         return 4 * self.tokens * (10 * width + 2 * self.feedforward + 2 * self.heads * self.tokens)
+
+    def image_bytes(self) -> int:
+        """What encoders and the first self-attention keep, and the representation with its gradient."""
+        width, layers = self.feature_shape[0], len(self.encoder)
+        kept = layers * (12 * width + 2 * self.feedforward) + 8 * width
+        return 4 * self.tokens * (kept + 2 * (2 + 2 * layers) * width)
 
     def pair_parameters(self) -> set[str]:
         return self._names_under("decoder.", "score.", "norm.")

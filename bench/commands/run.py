@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(selection.cells, arguments)
     from bench.cell import ERROR_LOG
-    from bench.preflight import RunOptions, preflight
+    from bench.preflight import RunOptions, predicted_steps, preflight
     from bench.runner import default_jobs, run_all
 
     options = RunOptions(
@@ -73,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     count = len({task.cell for task in tasks})
     width = max(len(task.label) for task in tasks)
 
+    for line in predicted_steps(selection.cells, tasks[0].device):
+        print(line)
     jobs = arguments.jobs or default_jobs(tasks)
     print(f"{count} runs, {jobs} at a time, data from {selection.data_dir}, results in {arguments.results}", flush=True)
     finished = itertools.count(1)
@@ -115,4 +117,8 @@ def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
         state = state_of(cell, records, arguments.results, tests)
         print(f"{cell.label:30} {cell.config.train:12} seed {cell.config.seed}   {state}")
     print(f"{len(cells)} runs")
+    from bench.preflight import predicted_steps, resolve_device
+
+    for line in predicted_steps(cells, resolve_device(arguments.device)):
+        print(line)
     return 0

@@ -6,6 +6,7 @@ only when complete.
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 from collections.abc import Sequence
@@ -54,6 +55,17 @@ def load_images(
         finally:
             Path(temporary).unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
+
+
+def pick(images: NDArray[np.uint8], positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """A copy of the images [n, ...] at `positions`, for which a memory-mapped file is read and let go again.
+
+    Else the system would count the whole file, once read, as memory of this process.
+    """
+    some = np.asarray(images)[positions]
+    if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        images._mmap.madvise(mmap.MADV_DONTNEED)
+    return some
 
 
 def decode(path: Path, height: int, width: int) -> NDArray[np.uint8]:

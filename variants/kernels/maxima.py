@@ -15,6 +15,7 @@ from torch import Tensor
 
 from variants._base import Product
 from variants.kernels import native, plain
+from variants.kernels.plain import accumulation_dtype
 
 MOST_POSITIONS = 2**15 - 1
 """Positions of maxima are kept in 16 bits."""
@@ -27,7 +28,7 @@ def maxima(query: Tensor, gallery: Tensor, prior: Tensor | None = None) -> Tenso
     float64; prior [T, T] or None: a weight for each (query position, gallery position). Returns [Q, G, 2, T] in
     the dtype of the images: [:, :, 0] for each query position over all gallery positions, [:, :, 1] the reverse.
     `gallery is query` takes half of the products, with the same results. Under autocast the images are cast as for
-    a matrix product.
+    a matrix product, and maxima come in float32, as they were summed.
 
     Of equal similarities the first position gets the gradient; a NaN similarity makes its maxima NaN. On a CPU
     results are the same to the last bit whatever the number of threads. Raises ValueError if a side is empty or
@@ -36,10 +37,11 @@ def maxima(query: Tensor, gallery: Tensor, prior: Tensor | None = None) -> Tenso
     _check(query, gallery, prior)
     same = gallery is query
     device = query.device.type
-    if torch.is_autocast_enabled(device) and query.dtype != torch.float64:
+    mixed = torch.is_autocast_enabled(device) and query.dtype != torch.float64
+    if mixed:
         query = query.to(torch.get_autocast_dtype(device))
         gallery = query if same else gallery.to(query.dtype)
-    return _maxima(query, None if same else gallery, prior)[0]
+    return _maxima(query, None if same else gallery, prior, not mixed)[0]
 
 
 def maxima_products(queries: int, gallery: int, tokens: int, width: int, same: bool = False) -> list[Product]:
@@ -73,10 +75,13 @@ def _check(query: Tensor, gallery: Tensor, prior: Tensor | None) -> None:
 
 
 @torch.library.custom_op("pairbench::maxima", mutates_args=())
-def _maxima(query: Tensor, gallery: Tensor | None, prior: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Maxima and their positions, both [Q, G, 2, T]; gallery None stands for the query itself."""
+def _maxima(query: Tensor, gallery: Tensor | None, prior: Tensor | None, rounded: bool) -> tuple[Tensor, Tensor]:
+    """Maxima and their positions, both [Q, G, 2, T]; gallery None stands for the query itself.
+
+    Maxima are `rounded` to the dtype of the images, or come in the one that products are summed in.
+    """
     best, at = _path(query).forward(query, query if gallery is None else gallery, prior)
-    return best.to(query.dtype), at
+    return best.to(query.dtype) if rounded else best, at
 
 
 @torch.library.custom_op("pairbench::maxima_backward", mutates_args=())
@@ -103,9 +108,10 @@ def _path(query: Tensor) -> ModuleType:
 
 
 @_maxima.register_fake
-def _(query: Tensor, gallery: Tensor | None, prior: Tensor | None) -> tuple[Tensor, Tensor]:
+def _(query: Tensor, gallery: Tensor | None, prior: Tensor | None, rounded: bool) -> tuple[Tensor, Tensor]:
     shape = (query.shape[0], query.shape[0] if gallery is None else gallery.shape[0], 2, query.shape[1])
-    return query.new_empty(shape), query.new_empty(shape, dtype=torch.int16)
+    dtype = query.dtype if rounded else accumulation_dtype(query.dtype)
+    return query.new_empty(shape, dtype=dtype), query.new_empty(shape, dtype=torch.int16)
 
 
 @_maxima_backward.register_fake
@@ -115,13 +121,13 @@ def _(grad: Tensor, at: Tensor, query: Tensor, gallery: Tensor | None, prior: Te
 
 def _save(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
     ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(output[1], *inputs)
+    ctx.save_for_backward(output[1], *inputs[:3])
 
 
 def _differentiate(ctx, grad: Tensor, _: object) -> tuple[Tensor | None, ...]:
     at, *inputs = ctx.saved_tensors
     grads = iter(_maxima_backward(grad, at, *inputs))
-    return tuple(None if part is None else next(grads) for part in inputs)
+    return *(None if part is None else next(grads) for part in inputs), None
 
 
 _maxima.register_autograd(_differentiate, setup_context=_save)

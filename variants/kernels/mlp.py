@@ -7,8 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-BLOCK_ROWS = 1024
-"""Rows whose hidden layer is held at a time (8 MB in float32 for D=2048); the backward pass computes it again."""
+BLOCK_ENTRIES = 2**21
+"""Entries of the hidden layer that are held at a time (8 MB in float32); the backward pass computes it again."""
+
+
+def exact_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer in the dtype of its weights, also under autocast: for scores, which rounded would become ties."""
+    with torch.autocast(inputs.device.type, enabled=False):
+        return F.linear(inputs.to(weight.dtype), weight, bias)
 
 
 def normed_mlp(rows: Tensor, counts: Tensor | None, first: nn.Linear, norm: nn.BatchNorm1d, last: nn.Linear) -> Tensor:
@@ -28,7 +34,8 @@ def normed_mlp(rows: Tensor, counts: Tensor | None, first: nn.Linear, norm: nn.B
     if not torch.is_autocast_enabled(rows.device.type):
         weight, bias = weight.to(rows.dtype), bias.to(rows.dtype)
     run = _checkpointed if torch.is_grad_enabled() else _block
-    return torch.cat([run(block, weight, bias, last.weight, last.bias) for block in rows.split(BLOCK_ROWS)])
+    blocks = rows.split(max(1, BLOCK_ENTRIES // len(weight)))
+    return torch.cat([run(block, weight, bias, last.weight, last.bias) for block in blocks])
 
 
 def _statistics(
@@ -57,7 +64,7 @@ def _statistics(
 
 
 def _block(rows: Tensor, weight: Tensor, bias: Tensor, last_weight: Tensor, last_bias: Tensor) -> Tensor:
-    return F.linear(F.linear(rows, weight, bias).relu_(), last_weight, last_bias)
+    return exact_linear(F.linear(rows, weight, bias).relu_(), last_weight, last_bias)
 
 
 def _checkpointed(*inputs: Tensor) -> Tensor:
