@@ -12,7 +12,8 @@ from bench.errors import UserError
 from bench.progress import Progress
 
 DTYPES = ("float32", "bfloat16", "float16")
-PARTS = ("matching", "around", "peers")
+PARTS = ("matching", "around", "peers", "streaming")
+DEFAULT_PARTS = PARTS[:3]
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -21,11 +22,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "perf",
         help="measure speed and memory of matching on this machine",
         description="Time the matching operator and every head in training and in scoring, in turn with the same in "
-        "plain PyTorch and with its matrix products alone, the limit. Results go to perf/ below --results, "
+        "plain PyTorch and with its matrix products alone, the limit; the data path and the metrics beside plain ones; "
+        "on request whole tests with made-up features, within a memory budget. Results go to perf/ below --results, "
         "and into the report.",
         epilog=example(
             "bench perf",
             "bench perf --variants operator,cosine --batch 16 --tokens 48 --width 64 --repeats 3",
+            "bench perf --only streaming --variants transmatcher",
             "bench perf --only peers --device cuda",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -34,7 +37,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--variants", default="all", help="heads, paths of head files, or operator, separated by commas (default: all)"
     )
-    parser.add_argument("--only", metavar="PARTS", help=f"some of {', '.join(PARTS)} (default: all)")
+    parser.add_argument(
+        "--only", metavar="PARTS", help=f"some of {', '.join(PARTS)} (default: {', '.join(DEFAULT_PARTS)})"
+    )
     for name, default, what in (
         ("batch", 64, "images of a batch, B; heads that pay per pair get the largest half of it that fits"),
         ("tokens", 192, "positions of an image, T"),
@@ -64,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     from variants import HeadError
 
     dtypes = tuple(one_of("dtype", word, DTYPES) for word in split_words(arguments.dtype) or ())
-    parts = tuple(one_of("part", word, PARTS) for word in split_words(arguments.only) or PARTS)
+    parts = tuple(one_of("part", word, PARTS) for word in split_words(arguments.only) or DEFAULT_PARTS)
     try:
         subjects = subjects_of(split_words(arguments.variants) or ["all"])
     except HeadError as fault:

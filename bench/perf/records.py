@@ -58,6 +58,20 @@ class Comparison(Settings):
         return timing.median if timing else None
 
 
+class Streaming(Settings):
+    """A test with made-up features; `rates` in pairs/s by repeat, memory in bytes, `growth_bytes` the test's own."""
+
+    name: str
+    queries: int
+    gallery: int
+    rates: list[float]
+    peak_bytes: int
+    growth_bytes: int
+    representation_bytes: int
+    budget: int
+    plan: str
+
+
 class PerfSizes(Settings):
     """Sizes of what is measured: B, T, d, D, N as in the heads."""
 
@@ -79,13 +93,15 @@ class PerfRecord(Settings):
     repeats: int
     provenance: Provenance
     comparisons: list[Comparison]
+    streaming: list[Streaming] = []
 
     @property
     def slug(self) -> str:
         """A name for files: device, threads, and a digest of sizes and subjects."""
         words = "".join(letter if letter.isalnum() else " " for letter in self.provenance.device).lower().split()
         measured = sorted({(item.subject, item.dtype) for item in self.comparisons})
-        key = digest([self.sizes.model_dump(), self.repeats, measured])[:6]
+        streamed = [[item.name, item.queries, item.gallery] for item in self.streaming]
+        key = digest([self.sizes.model_dump(), self.repeats, measured, streamed])[:6]
         return f"{'-'.join(words)}-{self.threads}-threads-{key}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 import variants
+from bench.perf.around import data_path, metrics, streaming
 from bench.perf.measure import interleave, products_run
 from bench.perf.peak import extra_bytes
 from bench.perf.peers import shared_work
-from bench.perf.records import Comparison, PerfRecord, PerfSizes, Timing, write_perf
+from bench.perf.records import Comparison, PerfRecord, PerfSizes, Streaming, Timing, write_perf
 from bench.perf.works import OPERATOR, TASKS, Work, fitting_batch, head_of, prepare, products_of, sizes_of
 from bench.progress import Progress
 from bench.provenance import now, provenance
@@ -23,9 +24,9 @@ PLAIN_FLOAT32 = "plain float32"
 """The plain form in float32 beside another dtype: what one starts from."""
 
 
-MATCHING, PEERS = "matching", "peers"
-PARTS = (MATCHING, PEERS)
-"""Parts of a measurement that can be asked for by name."""
+MATCHING, AROUND, PEERS, STREAMING = "matching", "around", "peers", "streaming"
+PARTS = (MATCHING, AROUND, PEERS, STREAMING)
+"""Parts of a measurement that can be asked for by name; the last one only so, since it takes long."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,13 @@ def measure(plan: PerfPlan, results: Path, progress: Progress) -> tuple[PerfReco
     started = now()
     torch.set_num_threads(plan.threads)
     jobs = list(_jobs(plan))
-    comparisons = []
+    comparisons: list[Comparison] = []
+    streamed: list[Streaming] = []
     with progress.bar(len(jobs), "perf", "task") as bar:
         for name, job in jobs:
             bar.set_description(name)
-            comparisons.append(job())
+            for found in job():
+                (streamed if isinstance(found, Streaming) else comparisons).append(found)
             bar.update()
     record = PerfRecord(
         sizes=plan.sizes,
@@ -71,21 +74,34 @@ def measure(plan: PerfPlan, results: Path, progress: Progress) -> tuple[PerfReco
         repeats=plan.repeats,
         provenance=provenance(plan.device, started, jobs=1),
         comparisons=comparisons,
+        streaming=streamed,
     )
     return record, write_perf(results, record)
 
 
-def _jobs(plan: PerfPlan) -> Iterator[tuple[str, Callable[[], Comparison]]]:
-    """What to call for each comparison, by what a progress bar says of it."""
+def _jobs(plan: PerfPlan) -> Iterator[tuple[str, Callable[[], Iterable[Comparison | Streaming]]]]:
+    """What to call for each measurement, by what a progress bar says of it."""
     if MATCHING in plan.parts:
         for work in plan.works():
-            yield f"{work.subject} {work.task} {work.dtype}", partial(compare, work, plan.repeats, plan.memory)
+            name = f"{work.subject} {work.task} {work.dtype}"
+            yield name, partial(_each, compare, work, plan.repeats, plan.memory)
+    if AROUND in plan.parts:
+        yield "data path", partial(_each, data_path, plan.repeats)
+        yield "metrics", partial(_each, metrics, plan.repeats)
+    if STREAMING in plan.parts:
+        for subject in plan.subjects:
+            if subject != OPERATOR:
+                yield f"streaming {subject}", partial(streaming, subject, plan.repeats, plan.threads)
     if PEERS in plan.parts and plan.device.type == "cuda":
         sizes = plan.sizes.model_dump()
         for dtype in plan.dtypes:
             for task in ("scoring", "forward+backward"):
                 work = Work(subject=OPERATOR, task=task, dtype=dtype, device=str(plan.device), **sizes)
-                yield f"peers {task} {dtype}", partial(compare_peers, work, plan.repeats)
+                yield f"peers {task} {dtype}", partial(_each, compare_peers, work, plan.repeats)
+
+
+def _each(measure_one: Callable[..., Comparison], *arguments: object) -> Iterator[Comparison]:
+    yield measure_one(*arguments)
 
 
 def compare(work: Work, repeats: int, memory: int) -> Comparison:

@@ -5,6 +5,7 @@ Letters: B images of a batch, Q queries, G gallery images, T tokens, d width.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -155,22 +156,24 @@ def _prepare_scoring(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
     query, other = (_encoded(work, head, count, seed) for count, seed in ((queries, 1), (gallery, 2)))
 
     def run() -> Tensor:
-        with torch.inference_mode(), work.autocast():
-            if work.form == "plain":
-                return head.plain_match(query, other)
+        if work.form == "ours":
             return score_all(head, query, other, SCORING_BYTES)
+        with torch.inference_mode(), contextlib.nullcontext() if head.exact_representations else work.autocast():
+            return head.plain_match(query, other)
 
     return run, []
 
 
 @torch.inference_mode()
 def _encoded(work: Work, head: Head, count: int, seed: int) -> Repr:
+    dtype = torch.float32 if head.exact_representations else work.torch_dtype
     parts = []
     for start in range(0, count, work.batch):
         images = min(work.batch, count - start)
         with work.autocast():
             maps = _draw(images, work.width, work.tokens, 1, seed=seed * 10_000 + start).to(work.device)
-            parts.append(head.encode(maps))
+            found = head.encode(maps)
+        parts.append(Repr(**{name: tensor.to(dtype) for name, tensor in found.items()}))
     return Repr.join(parts)
 
 

@@ -47,14 +47,14 @@ def speed_tables(records: Sequence[PerfRecord]) -> list[Table]:
         ):
             if items:
                 made.append(_table(record, kind, what, items, fields))
+        if record.streaming:
+            made.append(_streaming_table(record))
     return made
 
 
 def _table(record: PerfRecord, kind: str, what: str, items: Sequence[Comparison], fields: Sequence[_Field]) -> Table:
     footnotes = Footnotes()
-    where = record.provenance
-    device = f"{where.device}, {record.threads} threads" if where.device.startswith("CPU") else where.device
-    changed = " with uncommitted changes" if where.dirty else ""
+    device = _device(record)
     return Table(
         slug=f"speed-{record.slug}-{kind}",
         title=f"Speed; {what}; {record.sizes}; {device}",
@@ -65,10 +65,47 @@ def _table(record: PerfRecord, kind: str, what: str, items: Sequence[Comparison]
         footnotes=tuple(footnotes.texts),
         notes=(
             *(NOTES if kind == "matching" else NOTES[:1]),
-            f"Operator: {where.kernel}; torch {where.versions.get('torch', '?')}; commit {where.commit[:8]}{changed}; "
-            f"{where.finished[:10]}.",
+            _origin(record),
         ),
     )
+
+
+def _streaming_table(record: PerfRecord) -> Table:
+    headings = ("test", "queries", "gallery", "pairs/s", "process (MiB)", "test (MiB)", "budget (MiB)", "kept (MiB)")
+    footnotes = Footnotes()
+    rows = []
+    for item in record.streaming:
+        sizes = [item.peak_bytes, item.growth_bytes, item.budget, item.representation_bytes]
+        timing = Timing(form=OURS, seconds=[1 / rate for rate in item.rates])
+        numbers = [f"{item.queries:,}", f"{item.gallery:,}", f"{1 / timing.median:,.0f} ({100 * timing.spread:.0f}%)"]
+        numbers += [f"{size / 2**20:,.0f}" for size in sizes]
+        rows.append((Text(item.name, (footnotes.mark(item.plan),)), *map(Text, numbers)))
+    return Table(
+        slug=f"speed-{record.slug}-streaming",
+        title=f"Speed; tests with made-up features; {_device(record)}",
+        banner=None,
+        columns=tuple(Column(heading, left=heading == "test") for heading in headings),
+        rows=tuple(rows),
+        values=(),
+        footnotes=tuple(footnotes.texts),
+        notes=(
+            "Encoding by the head, scoring and ranking, without a backbone. Memory is the peak of the process, and "
+            "what the test added to it; kept is what all representations take. Repeats are parts of the queries.",
+            _origin(record),
+        ),
+    )
+
+
+def _device(record: PerfRecord) -> str:
+    where = record.provenance
+    return f"{where.device}, {record.threads} threads" if where.device.startswith("CPU") else where.device
+
+
+def _origin(record: PerfRecord) -> str:
+    where = record.provenance
+    changed = " with uncommitted changes" if where.dirty else ""
+    versions = f"torch {where.versions.get('torch', '?')}; commit {where.commit[:8]}{changed}"
+    return f"Operator: {where.kernel}; {versions}; {where.finished[:10]}."
 
 
 def _values(record: PerfRecord, item: Comparison, device: str) -> list[Value]:
