@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +53,17 @@ class Matcher(nn.Module):
 
     @torch.inference_mode()
     def encode_all(
-        self, images: NDArray[np.uint8], positions: NDArray[np.int64], batch: int, known: Repr | None = None
+        self,
+        images: NDArray[np.uint8],
+        positions: NDArray[np.int64],
+        batch: int,
+        known: Repr | None = None,
+        after: Callable[[Repr, int], None] | None = None,
     ) -> Repr:
         """The images at `positions` of [n, 3, H, W] uint8, in evaluation mode, `batch` at a time, in float32.
 
-        `known` holds the first of them where they are encoded already. Takes no more memory than its result and one
-        batch.
+        `known` holds the first of them where they are encoded already. `after` is told the result and how many of its
+        images are done, after each batch. Takes no more memory than its result and one batch.
         """
         self.eval()
         whole: dict[str, Tensor] = {}

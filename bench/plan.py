@@ -150,17 +150,18 @@ def tests_of(train: str, asked: Iterable[str] | None) -> tuple[str, ...]:
     return tests
 
 
-def resolve(config: CellConfig, device_kind: str, bf16: bool) -> CellConfig:
-    """`auto` replaced by what it means on this machine (PROTOCOL, section 3).
+def resolve(config: CellConfig, device_kind: str, bf16: bool, threads_at_hand: int | None = None) -> CellConfig:
+    """`auto` replaced by what it means on the machine that runs the cell (PROTOCOL, section 3).
 
-    device_kind is "cpu", "cuda" or "mps"; bf16 tells whether a GPU computes in bfloat16.
+    device_kind is "cpu", "cuda" or "mps"; bf16 tells whether a GPU computes in bfloat16; threads_at_hand are the CPUs
+    there (default: those of this machine).
     """
     precision = config.training.precision
     if precision == "auto":
         precision = "fp32" if device_kind != "cuda" else "bf16" if bf16 else "fp16"
     threads = config.threads
     if threads == "auto":
-        threads = cpus()
+        threads = threads_at_hand or cpus()
     training = config.training.model_copy(update={"precision": precision})
     return config.model_copy(update={"training": training, "threads": threads})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bench.config import Evaluation
 from bench.model import Matcher
+from bench.pulse import Pulse
 from bench.spill import SpilledRepr
 from bench.stopwatch import Stopwatch
 from variants._base import Head, Repr
@@ -77,12 +78,27 @@ def plan_scoring(queries: int, gallery: int, bytes_per_image: int, budget: int, 
 
 
 @dataclass
+class PartialChunk:
+    """A chunk of queries that is being scored: `scores` [queries of the chunk, G], of which `pairs` are done."""
+
+    start: int
+    scores: Tensor
+    pairs: int = 0
+
+    @property
+    def place(self) -> str:
+        """Tells one state from another."""
+        return f"query {self.start} pair {self.pairs}"
+
+
+@dataclass
 class Scorer:
     """Encodes and scores query against gallery images in evaluation mode, within a memory budget.
 
     `images` [n, 3, H, W] uint8 holds all images, `query` [Q] and `gallery` [G] positions in it. `spill` is the folder
     for representations that memory does not hold; None keeps nothing on disk. `watch` gets the seconds of "encoding"
-    and "matching".
+    and "matching". With a `key`, which tells of network and images, representations that were stored before an
+    interruption are taken up again; `close` deletes them.
     """
 
     model: Matcher
@@ -92,6 +108,8 @@ class Scorer:
     settings: Evaluation
     watch: Stopwatch
     spill: Path | None = None
+    pulse: Pulse = field(default_factory=Pulse)
+    key: str = ""
 
     def __post_init__(self) -> None:
         # One batch tells how large a representation is; it is not encoded again.
@@ -101,24 +119,68 @@ class Scorer:
         self._kept: Repr | None = None
         self.plan = plan_scoring(len(self.query), len(self.gallery), self._first.bytes_per_image, budget, free)
 
-    def chunks(self, first: int = 0, advance: Callable[[int], object] | None = None) -> Iterator[tuple[int, Tensor]]:
+    def chunks(
+        self,
+        first: int = 0,
+        resumed: PartialChunk | None = None,
+        advance: Callable[[int], object] | None = None,
+        keep: Callable[[PartialChunk], str] | None = None,
+    ) -> Iterator[tuple[int, Tensor]]:
         """(first query of a chunk, scores [queries of the chunk, G] on the CPU), from query `first` on.
 
         `advance` is told the pairs of each finished block. Nothing is encoded twice where memory or disk holds it.
+        `keep` stores what is done of a chunk, to be given back as `resumed`, and returns a name of it; it is called
+        when it is time to save.
         """
         with self._gallery_blocks() as blocks:
             for start in range(first, len(self.query), self.plan.query_chunk):
-                chunk = self._queries(start, min(start + self.plan.query_chunk, len(self.query)))
-                scores = torch.empty(len(chunk), len(self.gallery))
-                for left, block in blocks():
-                    with self.watch.phase("matching"):
-                        found = score_all(self.model.head, chunk, block, self.plan.block_bytes, advance)
-                    scores[:, left : left + len(block)] = found
-                yield start, scores
+                queries = self._queries(start, min(start + self.plan.query_chunk, len(self.query)))
+                chunk = PartialChunk(start, torch.empty(len(queries), len(self.gallery)))
+                if resumed is not None and (resumed.start, resumed.scores.shape) == (start, chunk.scores.shape):
+                    chunk = resumed
+                    self._tell(chunk.pairs, advance)
+                self._score_chunk(chunk, queries, blocks, advance, keep)
+                yield start, chunk.scores
 
-    def _encode(self, positions: NDArray[np.int64], known: Repr | None = None) -> Repr:
+    def _score_chunk(
+        self,
+        chunk: PartialChunk,
+        queries: Repr,
+        blocks: Callable[[int], Iterator[tuple[int, Repr]]],
+        advance: Callable[[int], object] | None,
+        keep: Callable[[PartialChunk], str] | None,
+    ) -> None:
+        def note(pairs: int) -> None:
+            chunk.pairs += pairs
+            self._tell(pairs, advance)
+            if keep is not None:
+                self.pulse.safe_point(lambda: keep(chunk))
+
+        done = chunk.pairs
+        for left, block in blocks(done // len(queries)):
+            with self.watch.phase("matching"):
+                part = chunk.scores[:, left : left + len(block)]
+                skip = max(0, done - left * len(queries))
+                score_all(self.model.head, queries, block, self.plan.block_bytes, note, part, skip)
+
+    def _tell(self, pairs: int, advance: Callable[[int], object] | None) -> None:
+        self.pulse.advance(pairs)
+        if advance is not None:
+            advance(pairs)
+
+    def close(self) -> None:
+        """Delete the representations that were stored for the case of an interruption."""
+        if self.spill is not None and self.key:
+            SpilledRepr.delete(self.spill, self.key)
+
+    def _encode(
+        self,
+        positions: NDArray[np.int64],
+        known: Repr | None = None,
+        after: Callable[[Repr, int], None] | None = None,
+    ) -> Repr:
         with self.watch.phase("encoding"):
-            return self.model.encode_all(self.images, positions, self.settings.batch, known)
+            return self.model.encode_all(self.images, positions, self.settings.batch, known, after=after)
 
     def _queries(self, start: int, stop: int) -> Repr:
         if self.query is self.gallery and self._kept is not None:
@@ -127,24 +189,60 @@ class Scorer:
         return self._encode(self.query[start:stop], known)
 
     @contextmanager
-    def _gallery_blocks(self) -> Iterator[Callable[[], Iterator[tuple[int, Repr]]]]:
-        """A function that goes through the gallery block by block; from disk or anew, the blocks are the same."""
-        starts = range(0, len(self.gallery), self.settings.batch)
+    def _gallery_blocks(self) -> Iterator[Callable[[int], Iterator[tuple[int, Repr]]]]:
+        """A function that goes through the gallery block by block; from disk or anew, the blocks are the same.
+
+        Its argument is how many gallery images need not be gone through; a block that holds others too is whole.
+        """
+        batch, count = self.settings.batch, len(self.gallery)
+
+        def starts(skip: int) -> range:
+            return range(skip // batch * batch, count, batch)
+
         if self.plan.keep == "memory":
-            kept = self._encode(self.gallery, self._first if self.query is self.gallery else None)
+            kept = self._encode_gallery()
             self._kept = kept
-            yield lambda: iter([(0, kept)])
+            yield lambda _skip: iter([(0, kept)])
         elif self.plan.keep == "nothing":
-            yield lambda: ((start, self._encode(self.gallery[start : start + self.settings.batch])) for start in starts)
+            yield lambda skip: ((start, self._encode(self.gallery[start : start + batch])) for start in starts(skip))
         else:
-            spilled = SpilledRepr(self.spill, len(self.gallery), self._first)
+            spilled = SpilledRepr(self.spill, count, self._first, self.key)
             try:
-                for start in starts:
-                    spilled.write(start, self._encode(self.gallery[start : start + self.settings.batch]))
-                stop = len(self.gallery)
-                yield lambda: ((s, spilled.read(s, min(s + self.settings.batch, stop))) for s in starts)
+                for start in starts(spilled.done):
+                    spilled.write(start, self._encode(self.gallery[start : start + batch]))
+                    self._may_store(spilled, min(start + batch, count))
+                yield lambda skip: ((start, spilled.read(start, min(start + batch, count))) for start in starts(skip))
             finally:
                 spilled.close()
+
+    def _encode_gallery(self) -> Repr:
+        """The whole gallery in memory; stored as far as it is whenever it is time to save."""
+        known = self._first if self.query is self.gallery else None
+        if self.spill is None or not self.key:
+            return self._encode(self.gallery, known)
+        store: SpilledRepr | None = None
+        if SpilledRepr.exists(self.spill, self.key):
+            store = SpilledRepr(self.spill, len(self.gallery), self._first, self.key)
+            known = store.read(0, store.done) if store.done else known
+
+        def after(whole: Repr, done: int) -> None:
+            def save() -> str:
+                nonlocal store
+                store = store or SpilledRepr(self.spill, len(self.gallery), self._first, self.key)
+                if store.done < done:
+                    store.write(store.done, whole[store.done : done])
+                return store.mark(done)
+
+            self.pulse.safe_point(save)
+
+        kept = self._encode(self.gallery, known, after)
+        if store is not None:
+            store.close()
+        return kept
+
+    def _may_store(self, spilled: SpilledRepr, done: int) -> None:
+        if self.key:
+            self.pulse.safe_point(lambda: spilled.mark(done))
 
 
 def block_shape(head: Head, queries: int, gallery: int, budget: int) -> tuple[int, int]:
@@ -161,19 +259,32 @@ def block_shape(head: Head, queries: int, gallery: int, budget: int) -> tuple[in
 
 @torch.inference_mode()
 def score_all(
-    head: Head, query: Repr, gallery: Repr, budget: int, advance: Callable[[int], object] | None = None
+    head: Head,
+    query: Repr,
+    gallery: Repr,
+    budget: int,
+    advance: Callable[[int], object] | None = None,
+    scores: Tensor | None = None,
+    skip: int = 0,
 ) -> Tensor:
-    """[Q, G] scores in evaluation mode, on the CPU. `advance` is told the pairs of each finished block."""
+    """[Q, G] scores in evaluation mode, on the CPU. `advance` is told the pairs of each finished block.
+
+    `scores` is filled if it is given; its first `skip` pairs, in the order of the blocks, are there already.
+    """
     head.eval()
     on_cpu = next(tensor for _, tensor in query.items()).device.type == "cpu"
     block_bytes = min(budget, CPU_CACHE_FRIENDLY_BYTES) if on_cpu else budget
     rows, columns = block_shape(head, len(query), len(gallery), block_bytes)
-    scores = torch.empty(len(query), len(gallery))
+    scores = torch.empty(len(query), len(gallery)) if scores is None else scores
     for top in range(0, len(query), rows):
         query_block = query[top : top + rows]
         for left in range(0, len(gallery), columns):
             gallery_block = gallery[left : left + columns]
+            pairs = len(query_block) * len(gallery_block)
+            if skip >= pairs:
+                skip -= pairs
+                continue
             scores[top : top + rows, left : left + columns] = head.match(query_block, gallery_block)
             if advance is not None:
-                advance(len(query_block) * len(gallery_block))
+                advance(pairs)
     return scores

@@ -54,9 +54,9 @@ def test_an_image_is_encoded_once_where_the_budget_holds_it(model, small_dataset
     seen = np.zeros(len(images), dtype=int)
     encode_all = Matcher.encode_all
 
-    def count(self, all_images, positions, batch, known=None):
+    def count(self, all_images, positions, batch, known=None, after=None):
         np.add.at(seen, positions[len(known) if known is not None else 0 :], 1)
-        return encode_all(self, all_images, positions, batch, known)
+        return encode_all(self, all_images, positions, batch, known, after)
 
     monkeypatch.setattr(Matcher, "encode_all", count)
     evaluate(model, dataset, images, Evaluation(memory_gib=kib / 2**20))
@@ -86,9 +86,9 @@ def test_an_image_is_encoded_once_where_the_disk_holds_it(model, small_dataset, 
     seen = np.zeros(len(images), dtype=int)
     encode_all = Matcher.encode_all
 
-    def count(self, all_images, positions, batch, known=None):
+    def count(self, all_images, positions, batch, known=None, after=None):
         np.add.at(seen, positions[len(known) if known is not None else 0 :], 1)
-        return encode_all(self, all_images, positions, batch, known)
+        return encode_all(self, all_images, positions, batch, known, after)
 
     monkeypatch.setattr(Matcher, "encode_all", count)
     tight = Evaluation(memory_gib=3 / 2**20, batch=6)
