@@ -22,7 +22,7 @@ from bench.interruption import Interrupted, Interruption
 from bench.model import Matcher, count_parameters
 from bench.progress import QUIET, Progress
 from bench.provenance import now, provenance
-from bench.pulse import SAVE_SECONDS, Pulse
+from bench.pulse import SAVE_SECONDS, Observer, Pulse
 from bench.records import (
     CHECKPOINT,
     Failure,
@@ -88,18 +88,18 @@ class CellTask:
         ]
 
 
-def run_cell(task: CellTask) -> int:
+def run_cell(task: CellTask, observe: Observer | None = None) -> int:
     """Train if need be, test what has no result yet, store the record; returns DONE, FAILED, BUSY or INTERRUPTED.
 
     Nothing escapes: a failure becomes a record with its reason, and the traceback goes to error.log beside it. SIGTERM,
-    SIGUSR2 and SIGINT end it with what it has saved.
+    SIGUSR2 and SIGINT end it with what it has saved. `observe` is told what it is doing, as `Pulse` says.
     """
     interruption = Interruption()
     with interruption.watching():
         try:
             task.folder.mkdir(parents=True, exist_ok=True)
             with cell_lock(task.folder) as mine:
-                return _run_locked(task, interruption) if mine else BUSY
+                return _run_locked(task, Pulse(task.folder, interruption, task.save_seconds, observe)) if mine else BUSY
         except Interrupted:
             return INTERRUPTED
         except OSError as fault:
@@ -108,9 +108,8 @@ def run_cell(task: CellTask) -> int:
             return FAILED
 
 
-def _run_locked(task: CellTask, interruption: Interruption) -> int:
+def _run_locked(task: CellTask, pulse: Pulse) -> int:
     record = read_record(task.folder)
-    pulse = Pulse(task.folder, interruption, task.save_seconds)
     last = read_heartbeat(task.folder)
     if is_finished(task, record):
         if last is None or last.state != "done":

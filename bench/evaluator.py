@@ -116,9 +116,9 @@ def _rank_all(
     watch.add(seconds)
     pulse.advance(done * gallery)
 
-    def keep(unfinished: PartialChunk) -> str:
+    def keep(unfinished: PartialChunk | None = None) -> str:
         partial.save(done, ranks, watch.so_far(), unfinished)
-        return f"{what} {unfinished.place}"
+        return f"{what} {unfinished.place if unfinished is not None else f'query {done}'}"
 
     with progress.bar(queries * gallery, what, "pair", done * gallery) as bar:
         for start, scores in scorer.chunks(done, chunk, bar.update, keep if partial else None):
@@ -127,8 +127,7 @@ def _rank_all(
                 ranks = found if ranks is None else QueryRanks.join([ranks, found])
             done = start + len(scores)
             if partial and done < queries:
-                partial.save(done, ranks, watch.seconds)
-                pulse.note_saved(f"{what} query {done}")
+                pulse.save(keep)
     return ranks
 
 

@@ -76,6 +76,13 @@ def read_heartbeat(folder: Path) -> Heartbeat | None:
         return None
 
 
+def restate(folder: Path, state: State, reason: str) -> None:
+    """Correct how a run says that it ended, by what the queue knows of it."""
+    heartbeat = read_heartbeat(folder)
+    if heartbeat is not None:
+        write_heartbeat(folder, heartbeat.model_copy(update={"state": state, "reason": reason}))
+
+
 def record_stamp(folder: Path) -> list[int] | None:
     """What tells one record.json from another without reading it."""
     try:

@@ -34,6 +34,8 @@ class Interruption:
             yield self
             return
         before = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+        # Whoever started this process may have held signals back until somebody listens.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         try:
             yield self
         finally:

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import ValidationError
 
 from bench.config import Settings
 from bench.records import write_atomically
 
+if TYPE_CHECKING:
+    from bench.cell import CellTask
+    from bench.preflight import Target
+
 JOB = "job.json"
 
-ACTIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "RESIZING", "SIGNALING", "STOPPED")
+RUNS = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "RESIZING", "SIGNALING", "STOPPED", "STAGE_OUT")
+WAITS = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 """SLURM's states of jobs that are still to end."""
+
+CLUSTERS = ("slurm", "local", "debug")
 
 
 class Job(Settings):
@@ -43,12 +50,11 @@ class Entry:
     id: str
     state: str
     reason: str
-    restarts: int = 0
 
     @property
     def active(self) -> bool:
         """Whether it waits or runs."""
-        return self.state in ACTIVE
+        return self.state in RUNS + WAITS
 
 
 Queue = Mapping[tuple[str, int | None], Entry]
@@ -68,6 +74,37 @@ class Scheduler(Protocol):
         """End jobs. Raises UserError with the scheduler's own words."""
 
 
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How cells are handed over, as the command line says it."""
+
+    name: str
+    results: Path
+    resources: Path | None = None
+    """A file of resources by head."""
+    overrides: tuple[str, ...] = ()
+    """KEY=VALUE of resources."""
+    max_parallel: int | None = None
+    """Jobs that may run at a time, all arrays together."""
+    jobs: int | None = None
+    """Runs at a time on this machine."""
+    devices: tuple[str, ...] = ()
+    """Devices of this machine over which runs are spread."""
+
+
+class Cluster(Scheduler, Protocol):
+    """A place where cells can be run."""
+
+    def target(self, head: str) -> Target | None:
+        """The machine that will run a head; None is this one."""
+
+    def scripts(self, tasks: Sequence[CellTask]) -> list[str]:
+        """What would be submitted. Writes nothing."""
+
+    def submit(self, tasks: Sequence[CellTask]) -> str:
+        """Submit and return at once, with a sentence on what was done. Raises UserError with the cluster's words."""
+
+
 def write_job(folder: Path, job: Job) -> None:
     """Say whose job a cell is."""
     write_atomically(folder / JOB, job.model_dump_json().encode(), durable=False)
@@ -83,10 +120,8 @@ def read_job(folder: Path) -> Job | None:
 
 def job_logs(job: Job) -> list[Path]:
     """The output of all that a job ran, oldest first."""
-    if job.index is None:
-        found = Path(job.folder).glob("*_log.*")
-    else:
-        found = Path(job.folder).glob(f"*_{job.index}_*_log.*")
+    place = "" if job.index is None else f"_{job.index}"
+    found = Path(job.folder).glob(f"*{place}_0_log.*")
     return sorted((path for path in found if path.stat().st_size), key=lambda path: path.stat().st_mtime)
 
 

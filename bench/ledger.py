@@ -15,9 +15,9 @@ from typing import Literal
 from bench.config import CellConfig
 from bench.errors import UserError
 from bench.heartbeat import STALE_SECONDS, Heartbeat, read_heartbeat, record_stamp, this_host
-from bench.jobs import Entry, Job, Queue, Scheduler, job_logs, last_line, read_job
+from bench.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, last_line, read_job
 from bench.plan import Cell, numerics_of, request_key
-from bench.records import RECORD, Started, is_running, read_record, read_started
+from bench.records import RECORD, Started, is_running, read_record, read_records, read_started
 
 Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing"]
 KINDS: tuple[Kind, ...] = ("done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing")
@@ -39,7 +39,7 @@ class CellState:
     """Test sets with a result."""
 
     def __str__(self) -> str:
-        if self.kind in ("running", "preempted", "interrupted") and self.detail:
+        if self.kind in ("running", "preempted", "queued", "interrupted", "cancelled") and self.detail:
             return f"{self.kind}, {self.detail}"
         return self.kind
 
@@ -92,10 +92,22 @@ class Ledger:
         folder = self._by_path.get(path.absolute())
         return self._state(folder) if folder is not None else MISSING
 
+    def entry_of(self, job: Job | None) -> Entry | None:
+        """A job as the queue shows it."""
+        if job is None or job.cluster != "slurm" or self._queue is None:
+            return None
+        return self._queue.get((job.name, job.index))
+
     @property
     def cells(self) -> list[str]:
         """The ids of all cells that have a folder."""
         return sorted(path.name for path in self._by_path)
+
+    @property
+    def presets(self) -> list[str]:
+        """The presets of all cells that have a record."""
+        records = read_records(self.results)
+        return sorted({f"--preset {record.preset}" if record.preset else "no preset" for record in records})
 
     @cached_property
     def _by_path(self) -> Mapping[Path, _Folder]:
@@ -147,7 +159,7 @@ class Ledger:
             return self._make(folder, "running", "starting")
         if heartbeat is None:
             return settled or self._make(folder, "interrupted")
-        if heartbeat.state == "cancelled":
+        if heartbeat.state == "cancelled" or (job is not None and job.cancelled):
             return self._make(folder, "cancelled", str(heartbeat.place))
         return self._make(folder, "interrupted", str(heartbeat.place))
 
@@ -178,15 +190,17 @@ class Ledger:
         entry = self._queue.get((job.name, job.index))
         known = heartbeat is not None and heartbeat.updated > job.submitted
         if entry is not None and entry.active:
-            if entry.state in ("RUNNING", "COMPLETING", "CONFIGURING"):
+            if entry.state in RUNS:
                 return self._make(folder, "running", "starting", entry=entry)
-            kind: Kind = "preempted" if known or entry.restarts else "queued"
+            kind: Kind = "preempted" if known and heartbeat.state != "timed out" else "queued"
             return self._make(folder, kind, str(heartbeat.place) if known else "", entry=entry)
         if entry is not None and entry.state.startswith("CANCELLED"):
             return self._make(folder, "cancelled", entry=entry)
         how = entry.state if entry is not None else self._ends.get((job.name, job.index), "")
         if how.startswith("CANCELLED"):
             return self._make(folder, "cancelled", entry=entry)
+        if known and heartbeat.state in ("interrupted", "preempted", "timed out"):
+            return self._make(folder, "interrupted", str(heartbeat.place), entry=entry)
         return self._make(folder, "failed", reason=_death(heartbeat if known else None, job, how), entry=entry)
 
     def _of_local_job(self, folder: _Folder, job: Job) -> CellState:
@@ -214,7 +228,7 @@ def _key(config: CellConfig, numerics: Mapping[str, int]) -> str:
 
 
 def _alive(path: Path, heartbeat: Heartbeat) -> bool:
-    """Whether the process that wrote a heartbeat lives: it holds the cell's lock, or is silent for a short time only."""
+    """Whether the process that wrote a heartbeat lives: it holds the cell's lock, or is not silent for long."""
     if is_running(path):
         return True
     return heartbeat.host != this_host() and time.time() - heartbeat.updated < STALE_SECONDS

@@ -16,6 +16,14 @@ SAVE_SECONDS = 90.0
 """Work is saved this often: with the time that saving takes, a sudden death loses less than two minutes."""
 
 
+Observer = Callable[[str, str], None]
+"""Takes what a run is doing, and a detail."""
+
+
+def _ignore(event: str, detail: str) -> None:
+    """Nobody watches."""
+
+
 class Pulse:
     """A thread writes the heartbeat every few seconds, so that long calculations do not look dead.
 
@@ -23,9 +31,14 @@ class Pulse:
     """
 
     def __init__(
-        self, folder: Path | None = None, interruption: Interruption | None = None, save_seconds: float = SAVE_SECONDS
+        self,
+        folder: Path | None = None,
+        interruption: Interruption | None = None,
+        save_seconds: float = SAVE_SECONDS,
+        observe: Observer | None = None,
     ) -> None:
-        self.folder, self.interruption = folder, interruption or Interruption()
+        """`observe` is told each phase as it goes on, "saving" before something is saved, "saved" and its name then."""
+        self.folder, self.interruption, self.observe = folder, interruption or Interruption(), observe or _ignore
         self.save_seconds, self.place, self.saved, self.deaths = save_seconds, Place(), "", 0
         self._last_save, self._phase_start, self._phase_first = time.monotonic(), time.monotonic(), 0
         self._lock, self._stop = threading.Lock(), threading.Event()
@@ -49,10 +62,12 @@ class Pulse:
         self.place, self._phase_start, self._phase_first = place, time.monotonic(), place.done
         if changed:
             self._write("running")
+        self.observe(place.phase, str(place))
 
     def advance(self, count: int) -> None:
         """Say that `count` more steps or pairs are done."""
         self.place = self.place.model_copy(update={"done": self.place.done + count})
+        self.observe(self.place.phase, str(self.place))
 
     def safe_point(self, save: Callable[[], str]) -> None:
         """Here the work can be saved: do so if it is time; raise Interrupted, having saved, if asked to leave.
@@ -61,15 +76,19 @@ class Pulse:
         """
         asked = self.interruption.signal_name
         if asked is not None or time.monotonic() - self._last_save >= self.save_seconds:
-            self.note_saved(save())
+            self.save(save)
         if asked is not None:
             raise Interrupted(asked)
 
-    def note_saved(self, name: str) -> None:
-        """Say that work was saved."""
+    def save(self, save: Callable[[], str]) -> None:
+        """Save the work now, whether or not it is time."""
+        self.observe("saving", str(self.place))
+        name = save()
+        self.observe("saved", name)
         if name != self.saved:
             self.saved, self.deaths = name, 0
         self._last_save = time.monotonic()
+        self.observe(self.place.phase, str(self.place))
 
     def end(self, state: State, reason: str = "", tests: Sequence[str] = ()) -> None:
         """The last word."""

@@ -39,8 +39,7 @@ class Outcome:
 
 
 def default_jobs(tasks: Sequence[CellTask], devices: Sequence[str]) -> int:
-    """Runs at a time: one on each GPU; on CPUs as many as fit with the threads that their configuration fixes, up to 4.
-    """
+    """Runs at a time: one on each GPU; on CPUs as many as fit with the threads that they are set to, up to 4."""
     if torch.device(devices[0]).type != "cpu":
         return len(devices)
     return max(1, min(MOST_JOBS, cpus() // max(int(task.config.threads) for task in tasks)))

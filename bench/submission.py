@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -28,6 +29,15 @@ class Sorted:
     busy: list[CellTask]
     """Queued or running: nobody may submit them again."""
     open: list[CellTask]
+
+
+def absolute(task: CellTask) -> CellTask:
+    """The task with paths that mean the same wherever it runs."""
+    weights = task.weights_file.absolute() if task.weights_file is not None else None
+    head = str(Path(task.head).absolute()) if task.head.endswith(".py") else task.head
+    return dataclasses.replace(
+        task, results=task.results.absolute(), data_dir=task.data_dir.absolute(), weights_file=weights, head=head
+    )
 
 
 def sort_tasks(tasks: Sequence[CellTask], ledger: Ledger) -> Sorted:

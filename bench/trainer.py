@@ -132,7 +132,7 @@ class Trainer:
                 bar.set_postfix(epoch=number + 1, loss=f"{log.loss:.3f}", hit=f"{log.hit:.0%}", images_s=f"{rate:.0f}")
         self.finished_epochs, self.epoch = number + 1, None
         self.lines.append(self._line(number, log))
-        self.pulse.note_saved(self._save())
+        self.pulse.save(self._save)
         self._write_log()
 
     def _sample(self, number: int) -> NDArray[np.int64]:
