@@ -16,7 +16,7 @@ from bench.config import CellConfig
 from bench.errors import UserError
 from bench.heartbeat import STALE_SECONDS, Heartbeat, read_heartbeat, record_stamp, this_host
 from bench.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, last_line, read_job
-from bench.plan import Cell, numerics_of, request_key
+from bench.plan import Cell, request_key
 from bench.records import RECORD, Started, is_running, read_record, read_records, read_started
 
 Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing"]
@@ -80,7 +80,7 @@ class Ledger:
         config = cell.config
         answers = [
             folder
-            for folder in self._folders.get(_key(config, numerics_of(cell)), ())
+            for folder in self._folders.get(_key(config, cell.numerics), ())
             if config.threads in ("auto", folder.config.threads)
             and config.training.precision in ("auto", folder.config.training.precision)
         ]
@@ -158,7 +158,7 @@ class Ledger:
         if is_running(path):
             return self._make(folder, "running", "starting")
         if heartbeat is None:
-            return settled or self._make(folder, "interrupted")
+            return settled or MISSING
         if heartbeat.state == "cancelled" or (job is not None and job.cancelled):
             return self._make(folder, "cancelled", str(heartbeat.place))
         return self._make(folder, "interrupted", str(heartbeat.place))

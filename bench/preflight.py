@@ -18,7 +18,7 @@ from bench.data import Dataset, load_dataset
 from bench.data.images import load_images
 from bench.errors import UserError
 from bench.model import Matcher
-from bench.plan import Cell, cell_id, numerics_of, resolve, tests_of
+from bench.plan import Cell, cell_id, resolve, tests_of
 from bench.progress import QUIET, Progress
 from bench.pulse import SAVE_SECONDS
 from bench.records import read_record
@@ -68,13 +68,12 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
         target = options.target(cell)
         config = resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
         train = datasets[config.train]
-        numerics = numerics_of(cell)
         tasks.append(
             CellTask(
-                cell=cell_id(config, numerics, train.fingerprint),
+                cell=cell_id(config, cell.numerics, train.fingerprint),
                 label=cell.label,
                 config=config,
-                numerics=numerics,
+                numerics=cell.numerics,
                 fingerprint=train.fingerprint,
                 standin=train.standin,
                 release=train.release,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -154,17 +154,18 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
 
 def write_temporary(path: Path, content: bytes | memoryview, durable: bool = True) -> Path:
     """A file beside `path`, with the content on disk, that is to be renamed to it; gone again if that fails."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Not from tempfile, whose files nobody else may read.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-    return Path(name)
+    return temporary
 
 
 def sync_folder(folder: Path) -> None:

@@ -110,7 +110,8 @@ class Trainer:
                         restore_random_states(random_state, self.model.device)
                         random_state = None
                     self._run_epoch(bar)
-        return Trained(self.model, dict(self.watch.seconds), steps, self.segments, self.peak_bytes)
+        peak = max(self.peak_bytes, peak_bytes(self.model.device))
+        return Trained(self.model, dict(self.watch.seconds), steps, self.segments, peak)
 
     def _run_epoch(self, bar: tqdm) -> None:
         number = self.finished_epochs
@@ -138,7 +139,6 @@ class Trainer:
     def _sample(self, number: int) -> NDArray[np.int64]:
         """The batches of an epoch."""
         self._enter("sampling")
-        self.pulse.safe_point(self._save)
         with self.watch.phase("sampling"):
             return self.sampler.epoch(number, self._score_persons(number), self.steps_per_epoch)
 

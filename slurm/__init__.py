@@ -12,7 +12,7 @@ from bench.jobs import Cluster, ClusterSettings
 def cluster(settings: ClusterSettings) -> Cluster:
     """The cluster that settings name. Raises UserError for resources that make no sense."""
     if settings.name == "slurm":
-        from slurm.cluster import SlurmCluster
+        from slurm.remote import SlurmCluster
 
         return SlurmCluster(settings)
     from slurm.local import DebugCluster, LocalCluster

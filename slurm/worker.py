@@ -12,7 +12,7 @@ from types import FrameType
 
 from bench.cell import BUSY, INTERRUPTED, CellTask, run_cell
 from bench.errors import UserError
-from bench.heartbeat import State, read_heartbeat, restate
+from bench.heartbeat import State, present_job, read_heartbeat, restate
 from bench.interruption import STOP_SIGNALS
 from slurm import queue
 from slurm.queue import JobInfo
@@ -101,7 +101,8 @@ class _Supervisor:
 
     def _settle(self) -> str:
         """Find out why, say so in the heartbeat, and go back into the queue if SLURM does not do that itself."""
-        identity = os.environ.get("SLURM_JOB_ID")
+        # Of an array, the place too: SLURM takes the number alone for the whole array.
+        identity = present_job()
         if identity is None:
             return "interrupted"
         heartbeat = read_heartbeat(self.task.folder)

@@ -198,7 +198,7 @@ def test_a_failed_cell_is_run_again(finished, run, tmp_path):
 
 def test_an_interrupted_command_goes_on_where_it_was(finished, tiny_data, run, tmp_path):
     """Killed with SIGINT after its first epoch, a run of many epochs ends with the bits of an undisturbed one."""
-    longer = ("--set", "training.epochs=15")
+    longer = ("--set", "training.epochs=60")
     results = tmp_path / "results"
     command = [
         sys.executable, "-m", "bench", "run", "--variants", "ViT", "--train", "msmt", "--preset", "tiny",

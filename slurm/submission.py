@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import secrets
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from submitit import SlurmExecutor
@@ -17,8 +19,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from bench.cell import CellTask
 from bench.environment import RUN_ENVIRONMENT
 from bench.errors import UserError
-from bench.jobs import JOB, ClusterSettings, Entry, Job, read_job, write_job
-from bench.preflight import Target
+from bench.jobs import JOB, ClusterSettings, Job, read_job, write_job
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
 from slurm.resources import Resources, ResourceTable, minutes_of
@@ -26,28 +27,11 @@ from slurm.snapshot import Snapshot, freeze, keep_head, snapshot_of
 from slurm.worker import SIGNAL_SECONDS, run_job
 
 
-class SlurmCluster:
-    """The cluster that SLURM's commands on this machine speak to."""
+class Submission:
+    """Makes job arrays of cells and hands them to sbatch."""
 
-    def __init__(self, settings: ClusterSettings) -> None:
-        self.settings, self._table = settings, ResourceTable(settings.resources, settings.overrides)
-
-    def target(self, head: str) -> Target:
-        """What the resources say. `auto` precision on a GPU is bfloat16, since the GPU is not known yet."""
-        resources = self._table.of(head)
-        return Target("cuda" if resources.gpus else "cpu", True, resources.cpus)
-
-    def queue(self) -> Mapping[tuple[str, int | None], Entry]:
-        """This user's jobs."""
-        return queue.queue()
-
-    def ends(self, jobs: Sequence[Job]) -> Mapping[tuple[str, int | None], str]:
-        """How forgotten jobs ended, where SLURM keeps accounts."""
-        return queue.ends(jobs)
-
-    def cancel(self, ids: Sequence[str]) -> None:
-        """End jobs."""
-        queue.cancel(ids)
+    def __init__(self, settings: ClusterSettings, table: ResourceTable) -> None:
+        self.settings, self._table = settings, table
 
     def scripts(self, tasks: Sequence[CellTask]) -> list[str]:
         """The sbatch scripts, each with the cells of its array."""
@@ -132,7 +116,8 @@ class SlurmCluster:
                 ),
             )
         try:
-            first = executor.map_array(run_job, array.tasks)[0]
+            with contextlib.redirect_stderr(io.StringIO()):  # Submitit shows there what the error says again
+                first = executor.map_array(run_job, array.tasks)[0]
         except (FailedJobError, FailedSubmissionError, OSError) as fault:
             for task in array.tasks:
                 job = earlier[task.cell]
