@@ -108,7 +108,7 @@ def test_a_run_whose_time_was_up_is_queued_again(cell, folder, tmp_path):
 
 
 def test_a_job_that_died_without_a_word_is_failed_with_its_last_place_and_log(cell, folder, tmp_path):
-    give_job(folder)
+    give_job(folder, age=7200)
     beat(folder, "running", age=3600)
     log = folder.parent / "logs" / "17_4_0_log.err"
     log.write_text("something\nslurmstepd: error: Detected 1 oom_kill event\n")
@@ -118,14 +118,14 @@ def test_a_job_that_died_without_a_word_is_failed_with_its_last_place_and_log(ce
 
 
 def test_the_accounts_say_how_it_died_where_there_are_any(cell, folder, tmp_path):
-    give_job(folder)
+    give_job(folder, age=7200)
     beat(folder, "running", age=3600)
     state, _ = told(cell, tmp_path, PlayedScheduler(ends={("b-1", 4): "OUT_OF_MEMORY"}))
     assert "SLURM: out of memory" in state.reason
 
 
 def test_a_silent_process_whose_job_still_runs_is_running(cell, folder, tmp_path):
-    give_job(folder)
+    give_job(folder, age=7200)
     beat(folder, "running", age=3600)
     assert told(cell, tmp_path, PlayedScheduler(RUNNING))[0].kind == "running"
 

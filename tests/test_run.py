@@ -292,7 +292,9 @@ def test_answers_within_a_second(command, tmp_path):
     assert min(times) < 1
 
 
-@pytest.mark.parametrize("command", ["run", "status", "report", "data", "list", "weights", "check-head"])
+@pytest.mark.parametrize(
+    "command", ["run", "status", "cancel", "logs", "report", "data", "list", "weights", "check-head", "drill"]
+)
 def test_every_commands_help_shows_an_example(bench, command):
     found = bench(command, "--help")
     assert found.code == 0 and "example" in found.out and f"bench {command}" in found.out
