@@ -78,9 +78,8 @@ def render(
     lines.append(", ".join([f"{counts['done']} of {len(states)} done", *others]))
     lines += book.notes
     if counts["missing"] == len(states) and book.cells:
-        lines.append(
-            f"{len(book.cells)} other runs are there: {', '.join(book.presets)}, perhaps with --set or another --study"
-        )
+        hints = ", ".join([*book.presets, "perhaps with --set or another --study"])
+        lines.append(f"{len(book.cells)} other runs are there: {hints}")
     return "\n".join(lines)
 
 
