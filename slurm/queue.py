@@ -25,7 +25,8 @@ class JobInfo:
 
     state: str
     restarts: int
-    end_time: float | None
+    limit: float | None
+    """When its time is up. SLURM's own EndTime is moved to the moment at which anything else ends the job."""
     preempt_time: float | None
 
 
@@ -85,7 +86,7 @@ def show_job(identity: str) -> JobInfo:
     return JobInfo(
         fields.get("JobState", ""),
         int(fields.get("Restarts", 0)),
-        _moment(fields.get("EndTime", "")),
+        _limit(fields.get("StartTime", ""), fields.get("TimeLimit", "")),
         _moment(fields.get("PreemptTime", "")),
     )
 
@@ -115,6 +116,16 @@ def _moment(text: str) -> float | None:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
         return None
+
+
+def _limit(start: str, duration: str) -> float | None:
+    begin = _moment(start)
+    days, _, clock = duration.rpartition("-")
+    parts = clock.split(":")
+    if begin is None or len(parts) != 3 or not all(part.isdecimal() for part in (*parts, days or "0")):
+        return None
+    hours, minutes, seconds = map(int, parts)
+    return begin + ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _words(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -41,22 +42,26 @@ def run_job(task: CellTask) -> str:
     return outcome
 
 
-def decide(job: JobInfo, signal_name: str, restarts: int, now: float) -> Decision:
-    """What SLURM's own account makes of a run that left at a signal. `restarts` is how often it was requeued before.
+def decide(job: JobInfo, signal_name: str, restarts: int, now: float, announced: float = 120.0) -> Decision:
+    """What SLURM's own account makes of a run that left at a signal. `restarts` is how often it was requeued before,
+    `announced` how many seconds before the end of its time SIGUSR2 was ordered.
 
     A job that ends by itself in the grace time of a preemption counts as completed and would not come back: it has to
     be requeued. One that SLURM has requeued already must not be, since that would cut off its next start.
     """
+    left = job.limit - now if job.limit is not None else math.inf
     if job.state.startswith("CANCELLED"):
         return Decision("cancelled", False, "cancelled by scancel")
     if job.restarts > restarts or job.state == "PENDING":
         return Decision("preempted", False, "preempted; SLURM has requeued it")
     if job.preempt_time is not None:
         return Decision("preempted", True, "preempted by another job")
-    near_end = job.end_time is not None and job.end_time - now <= TIME_MARGIN
-    if job.state == "TIMEOUT" or near_end:
+    if job.state == "TIMEOUT" or left <= 0:
         return Decision("timed out", True, "its time was up")
-    if signal_name == "SIGUSR2" and job.end_time is not None and job.end_time - now <= _announced() + TIME_MARGIN:
+    if job.state != "RUNNING":
+        # While its processes end, SLURM says COMPLETING, whatever ended it; with time left, that was scancel.
+        return Decision("cancelled", False, "cancelled by scancel")
+    if signal_name == "SIGUSR2" and left <= announced + TIME_MARGIN:
         return Decision("timed out", True, "its time was nearly up")
     return Decision("preempted", True, f"told to leave by {signal_name}")
 
@@ -121,18 +126,14 @@ class _Supervisor:
 
 def _ask_and_decide(identity: str, signal_name: str) -> Decision:
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    announced = float(os.environ.get(SIGNAL_SECONDS, "120"))
     for _ in range(3):
         try:
-            return decide(queue.show_job(identity), signal_name, restarts, time.time())
+            return decide(queue.show_job(identity), signal_name, restarts, time.time(), announced)
         except UserError as fault:
             print(f"cannot ask SLURM: {fault}", file=sys.stderr, flush=True)
             time.sleep(1.0)
     return Decision("preempted", True, f"told to leave by {signal_name}; SLURM does not say why")
-
-
-def _announced() -> float:
-    """How long before the end this job asked to be told, in seconds."""
-    return float(os.environ.get(SIGNAL_SECONDS, "120"))
 
 
 def _child(task: CellTask) -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slurm
 
 ROOT = Path(__file__).parent.parent
 DEV_CLUSTER = ROOT / "slurm" / "dev-cluster"
-RESOURCES = ("gpus=0", "cpus=1", "memory=1G", "time=30")
+RESOURCES = ("gpus=0", "cpus=1", "memory=1G")
 PATIENCE = 150.0
 
 

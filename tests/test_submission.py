@@ -103,14 +103,18 @@ NOW = 1_000_000.0
 @pytest.mark.parametrize(
     ("job", "signal_name", "restarts", "state", "requeue"),
     [
-        (JobInfo("RUNNING", 0, NOW + 5, NOW - 1), "SIGTERM", 0, "preempted", True),
+        (JobInfo("RUNNING", 0, NOW + 9999, NOW - 1), "SIGTERM", 0, "preempted", True),
         (JobInfo("PENDING", 1, None, None), "SIGTERM", 0, "preempted", False),
+        (JobInfo("COMPLETING", 1, None, None), "SIGTERM", 0, "preempted", False),
         (JobInfo("RUNNING", 1, NOW + 9999, None), "SIGTERM", 0, "preempted", False),
         (JobInfo("RUNNING", 1, NOW + 30, None), "SIGUSR2", 1, "timed out", True),
+        (JobInfo("RUNNING", 1, NOW + 180, None), "SIGUSR2", 1, "timed out", True),
         (JobInfo("RUNNING", 0, NOW + 9999, None), "SIGUSR2", 0, "preempted", True),
-        (JobInfo("TIMEOUT", 0, NOW, None), "SIGTERM", 0, "timed out", True),
-        (JobInfo("CANCELLED", 0, NOW, None), "SIGTERM", 0, "cancelled", False),
-        (JobInfo("CANCELLED", 0, NOW, NOW), "SIGTERM", 0, "cancelled", False),
+        (JobInfo("RUNNING", 0, None, None), "SIGUSR2", 0, "preempted", True),
+        (JobInfo("COMPLETING", 0, NOW - 1, None), "SIGTERM", 0, "timed out", True),
+        (JobInfo("TIMEOUT", 0, NOW - 1, None), "SIGTERM", 0, "timed out", True),
+        (JobInfo("COMPLETING", 0, NOW + 9999, None), "SIGTERM", 0, "cancelled", False),
+        (JobInfo("CANCELLED", 0, NOW + 9999, None), "SIGTERM", 0, "cancelled", False),
         (JobInfo("RUNNING", 0, NOW + 9999, None), "SIGTERM", 0, "preempted", True),
     ],
 )
