@@ -19,7 +19,7 @@ from bench.records import Record, read_record
 
 PHASES = ("sampling", "training", "saving", "testing")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2)
-EVENTS_TO_PASS = {"sampling": 12, "training": 5, "saving": 3, "testing": 6}
+EVENTS_TO_PASS = {"sampling": 12, "training": 5, "saving": 3, "testing": 4}
 """A kill comes after up to this many events of its phase, a random number of them."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.commands.common import at_least_one, example
 
 # Blocks of few pairs, so that sampling and testing of tiny sets have moments enough to be killed in.
-MEMORY_GIB = 4 / 2**20
+MEMORY_GIB = 2 / 2**20
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -45,9 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-drill-") as folder:
         data, results = Path(folder) / "data", Path(folder) / "results"
         write_standin(data, size="tiny", workers=1)
-        options = RunOptions(
-            results, data, lambda _: local_target("cpu"), decode=False, tests=("market",), untrained=False
-        )
+        options = RunOptions(results, data, lambda _: local_target("cpu"), decode=False)
         [task] = preflight(cells, options)
         drill = run_drill(task, arguments.kills, arguments.seed, lambda line: print(line, flush=True))
     counts = ", ".join(f"{count} while {phase}" for phase, count in drill.counts().items())
