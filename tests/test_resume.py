@@ -69,9 +69,10 @@ def test_training_cut_at_any_safe_point_ends_with_the_same_bits(small_blocks, fe
         folder = tmp_path / f"cut-{chance}"
         with pytest.raises(Interrupted):
             trainer_of(config, few_persons, folder, CutAt(chance)).run()
+        had_begun = (folder / CHECKPOINT).exists()  # before the first step there is nothing but scores to keep
         done = trainer_of(config, few_persons, folder).run()
         assert done.model.weights_hash() == whole.model.weights_hash(), chance
-        assert done.segments == 2 and done.steps == whole.steps
+        assert done.segments == 1 + had_begun and done.steps == whole.steps
         lines, expected = (
             [json.loads(line) for line in text.splitlines()] for text in ((folder / LOG).read_text(), log)
         )

@@ -102,6 +102,10 @@ class Campaign:
             and 1 < heartbeat.place.epoch < heartbeat.place.epochs / 2
         ]
 
+    def states(self) -> list[str]:
+        """How all cells that were started say they are."""
+        return [heartbeat.state for heartbeat in self.heartbeats().values()]
+
     def preempted(self) -> list[str]:
         """Cells that were preempted and wait to go on."""
         return [folder.name for folder, heartbeat in self.heartbeats().items() if heartbeat.state == "preempted"]
@@ -142,7 +146,7 @@ def results_of(records: dict[str, Record]) -> dict[str, list]:
 
 
 # Long enough that a cell can be met in the middle of training.
-TABLE = ("--variants", "all", "--train", "msmt", "--seeds", "2", "--set", "training.epochs=60")
+TABLE = ("--variants", "all", "--train", "msmt", "--seeds", "2", "--set", "training.epochs=40")
 
 
 @dataclass
@@ -189,7 +193,7 @@ def table(campaign_of) -> tuple[Campaign, Story]:
     time.sleep(1)
     story.preempted = campaign.preempted()
     story.preempted_status = campaign.status()
-    wait_for("the table", lambda: "18 of 18 done" in campaign.status(), 240)
+    wait_for("the table", lambda: campaign.states().count("done") == 18, 420)
     return campaign, story
 
 
@@ -289,7 +293,7 @@ def test_a_failing_and_a_dying_cell_touch_no_other(campaign_of, tmp_path):
     heads = ",".join(str(tmp_path / f"{name}.py") for name in actions)
     campaign = campaign_of("--variants", f"{heads},cosine", "--seeds", "1")
     campaign.submit()
-    wait_for("the ends", lambda: "1 of 3 done, 2 failed" in campaign.status())
+    wait_for("the ends", lambda: sorted(campaign.states()) == ["done", "failed", "failed"])
     status = campaign.status()
     assert "the dog ate the scores" in status and "error.log" in status
     assert "ended 3 times at the same place" in status and "out of memory?" in status
