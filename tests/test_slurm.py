@@ -67,7 +67,7 @@ class Campaign:
         """A command in a process of its own, which is gone when this returns."""
         words = [*self.select, "--preset", "tiny", "--data-dir", str(self.data), "--results", str(self.results), *more]
         done = subprocess.run(
-            [sys.executable, "-m", "bench", command, *words], capture_output=True, text=True, cwd=ROOT, timeout=120
+            [sys.executable, "-m", "bench", command, *words], capture_output=True, text=True, cwd=ROOT, timeout=420
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
