@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,12 @@ from bench.data import Dataset, load_dataset
 from bench.data.images import load_images
 from bench.errors import CellFailed, UserError
 from bench.evaluator import evaluate
+from bench.heartbeat import Heartbeat, Place, read_heartbeat
+from bench.interruption import Interrupted, Interruption
 from bench.model import Matcher, count_parameters
 from bench.progress import QUIET, Progress
 from bench.provenance import now, provenance
+from bench.pulse import SAVE_SECONDS, Observer, Pulse
 from bench.records import (
     CHECKPOINT,
     Failure,
@@ -27,14 +31,19 @@ from bench.records import (
     TestResult,
     cell_lock,
     read_record,
+    remove_leftovers,
     write_record,
     write_started,
 )
 from bench.trainer import Trainer, calibrate
 
 ERROR_LOG = "error.log"
-DONE, FAILED, BUSY = 0, 1, 75
-"""Exit codes of a cell's process; 75 (try again later) means that another process has the cell."""
+DONE, FAILED, BUSY, INTERRUPTED = 0, 1, 75, 76
+"""Exit codes of a cell's process; 75 (try again later) means that another process has the cell, 76 that it was asked
+to leave and has saved what it had."""
+
+MOST_DEATHS = 3
+"""A run that died this many times in a row at the same place will not get further by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +70,7 @@ class CellTask:
     preset: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     progress: Progress = QUIET
+    save_seconds: float = SAVE_SECONDS
 
     @property
     def folder(self) -> Path:
@@ -78,32 +88,67 @@ class CellTask:
         ]
 
 
-def run_cell(task: CellTask) -> int:
-    """Train if need be, test what has no result yet, and store the record; returns DONE, FAILED or BUSY.
+def run_cell(task: CellTask, observe: Observer | None = None) -> int:
+    """Train if need be, test what has no result yet, store the record; returns DONE, FAILED, BUSY or INTERRUPTED.
 
-    Nothing escapes: a failure becomes a record with its reason, and the traceback goes to error.log beside it.
+    Nothing escapes: a failure becomes a record with its reason, and the traceback goes to error.log beside it. SIGTERM,
+    SIGUSR2 and SIGINT end it with what it has saved. `observe` is told what it is doing, as `Pulse` says.
     """
-    task.folder.mkdir(parents=True, exist_ok=True)
-    with cell_lock(task.folder) as mine:
-        if not mine:
-            return BUSY
-        record = read_record(task.folder)
-        if is_finished(task, record):
-            return DONE
-        if record is not None and record.weights_hash is None:
-            record = None  # it failed before it was trained: there is nothing to go on from
-        write_started(task.folder, Started(label=task.label, config=task.config, numerics=task.numerics))
-        run = _Run(task, record)
+    interruption = Interruption()
+    with interruption.watching():
         try:
-            run.execute()
-        except Exception as fault:
-            (task.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
-            known = isinstance(fault, (CellFailed, UserError))
-            reason = str(fault) if known else f"{type(fault).__name__}: {fault}"
-            write_record(task.folder, failed_record(task, run.record, run.phase, reason))
+            task.folder.mkdir(parents=True, exist_ok=True)
+            with cell_lock(task.folder) as mine:
+                return _run_locked(task, Pulse(task.folder, interruption, task.save_seconds, observe)) if mine else BUSY
+        except Interrupted:
+            return INTERRUPTED
+        except OSError as fault:
+            # Not even the record of a failure can be written: what lies in the folder stays as it is.
+            print(f"{task.cell}: {task.folder}: {fault.strerror}", file=sys.stderr)
             return FAILED
-        (task.folder / ERROR_LOG).unlink(missing_ok=True)
+
+
+def _run_locked(task: CellTask, pulse: Pulse) -> int:
+    record = read_record(task.folder)
+    last = read_heartbeat(task.folder)
+    if is_finished(task, record):
+        if last is None or last.state != "done":
+            pulse.end("done", tests=_tests_of(record))
         return DONE
+    given_up = record is not None and record.failure is not None
+    if record is not None and record.weights_hash is None:
+        record = None  # it failed before it was trained: there is nothing to go on from
+    remove_leftovers(task.folder)
+    write_started(task.folder, Started(label=task.label, config=task.config, numerics=task.numerics))
+    deaths = 0 if last is None or given_up else last.deaths + (last.state in ("running", "timed out"))
+    run = _Run(task, record, pulse)
+    try:
+        if deaths >= MOST_DEATHS:
+            raise CellFailed(_hopeless(last, deaths))
+        with pulse.beating(last.saved if last is not None else "", deaths):
+            run.execute()
+    except Interrupted as stop:
+        pulse.end("interrupted", stop.signal_name, _tests_of(run.record))
+        return INTERRUPTED
+    except Exception as fault:
+        (task.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
+        known = isinstance(fault, (CellFailed, UserError))
+        reason = str(fault) if known else f"{type(fault).__name__}: {fault}"
+        write_record(task.folder, failed_record(task, run.record, run.phase, reason))
+        pulse.end("failed", f"{run.phase}: {reason}", _tests_of(run.record))
+        return FAILED
+    (task.folder / ERROR_LOG).unlink(missing_ok=True)
+    pulse.end("done", tests=_tests_of(run.record))
+    return DONE
+
+
+def _hopeless(last: Heartbeat, deaths: int) -> str:
+    how = "its time was up" if last.state == "timed out" else "its process died without a word (out of memory?)"
+    return f"ended {deaths} times at the same place ({last.place}) without getting further; the last time {how}"
+
+
+def _tests_of(record: Record | None) -> list[str]:
+    return [item.test for item in record.tests if item.state == "trained"] if record is not None else []
 
 
 def is_finished(task: CellTask, record: Record | None) -> bool:
@@ -123,8 +168,8 @@ def failed_record(task: CellTask, record: Record | None, phase: str, reason: str
 class _Run:
     """One execution of a cell, which knows at any time what it is doing."""
 
-    def __init__(self, task: CellTask, record: Record | None) -> None:
-        self.task, self.record, self.phase = task, record, "start"
+    def __init__(self, task: CellTask, record: Record | None, pulse: Pulse) -> None:
+        self.task, self.record, self.pulse, self.phase = task, record, pulse, "start"
         self.started, self.device = now(), torch.device(task.device)
 
     def execute(self) -> None:
@@ -135,7 +180,6 @@ class _Run:
         missing = self.task.missing_tests(self.record)
         if self.record is None:
             self._store(self._train())
-            self._slim_checkpoint()
         models: dict[str, Matcher] = {}
         for test, state in missing:
             self.phase = f"testing the {state} network on {test}"
@@ -149,22 +193,16 @@ class _Run:
         self.record = record
         write_record(self.task.folder, record)
 
-    def _slim_checkpoint(self) -> None:
-        """Keep the network alone, now that a record stands and nothing will be resumed."""
-        path = self.task.folder / CHECKPOINT
-        state = load_checkpoint(path, "cpu")
-        if state is not None and "optimizer" in state:
-            save_checkpoint(path, {"model": state["model"]})
-
     def _train(self) -> Record:
         self.phase = "data"
+        self.pulse.enter(Place(phase="starting"))
         dataset = self._dataset(self.task.config.train)
         if dataset.fingerprint != self.task.fingerprint:
             raise CellFailed(f"{dataset.name} changed on disk since the run was planned")
         images, ids = self._training_set(dataset)
         self.phase = "training"
         model = self._new_model()
-        done = Trainer(model, self.task.config, images, ids, self.task.folder).run(self.task.progress)
+        done = Trainer(model, self.task.config, images, ids, self.task.folder, self.pulse).run(self.task.progress)
         one = model.encode_all(images, np.arange(1), 1, self.task.config.evaluation.scoring)
         return Record(
             **_identity(self.task),
@@ -182,7 +220,7 @@ class _Run:
         dataset = self._dataset(name)
         images = self._images(dataset, "test")
         settings, task = self.task.config.evaluation, self.task
-        return evaluate(model, dataset, images, settings, state, task.untrained, task.progress, task.folder)
+        return evaluate(model, dataset, images, settings, state, task.untrained, task.progress, task.folder, self.pulse)
 
     def _dataset(self, name: str) -> Dataset:
         return load_dataset(name, self.task.data_dir, msmt_release=self.task.msmt_release)
@@ -201,11 +239,17 @@ class _Run:
         return Matcher(self.task.config, self.task.head, weights).to(self.device)
 
     def _trained_model(self) -> Matcher:
-        state = load_checkpoint(self.task.folder / CHECKPOINT, self.device)
+        path = self.task.folder / CHECKPOINT
+        state = load_checkpoint(path, self.device)
         if state is None:
-            raise CellFailed(f"{self.task.folder / CHECKPOINT} is gone; delete the folder to train this run anew")
+            raise CellFailed(f"{path} is gone; delete the folder to train this run anew")
         model = Matcher(self.task.config, self.task.head, None).to(self.device)
         model.load_state_dict(state["model"])
+        if model.weights_hash() != self.record.weights_hash:
+            raise CellFailed(f"{path} does not hold the trained network; delete the folder to train this run anew")
+        if "optimizer" in state:
+            # The record stands, so nothing will be resumed: the network alone is kept.
+            save_checkpoint(path, {"model": state["model"]}, keep_previous=False)
         return model
 
     def _untrained_model(self) -> Matcher:

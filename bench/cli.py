@@ -7,20 +7,24 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bench.commands import check_head, data, list, perf, report, run, status, weights
+from bench.commands import cancel, check_head, data, drill, list, logs, perf, report, run, status, weights
 from bench.commands.common import example
 from bench.config import nearest
+from bench.environment import RUN_ENVIRONMENT
 from bench.errors import CellFailed, UserError
 
 COMMANDS = {
     "run": run,
     "status": status,
+    "cancel": cancel,
+    "logs": logs,
     "report": report,
     "data": data,
     "perf": perf,
     "list": list,
     "weights": weights,
     "check-head": check_head,
+    "drill": drill,
 }
 
 
@@ -45,11 +49,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    # Threads that spin while they wait stand in one another's way as soon as anything else runs on the machine:
-    # training then takes many times as long. Must be said before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # Without it, matrix products on a GPU may differ from run to run.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    for name, value in RUN_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     parser = make_parser()
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:

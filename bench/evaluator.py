@@ -14,12 +14,14 @@ from bench.config import Evaluation, digest
 from bench.data import Dataset
 from bench.data.images import pick
 from bench.errors import CellFailed
+from bench.heartbeat import Place
 from bench.metrics import QueryRanks, RankMetrics, chance_level, rank_queries, summarise
 from bench.model import Matcher
 from bench.partial import PartialTest
 from bench.progress import QUIET, Progress
+from bench.pulse import Pulse
 from bench.records import Level, TestResult
-from bench.scoring import Scorer, ScoringPlan
+from bench.scoring import PartialChunk, Scorer
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
 
 PIXEL_GRID = (8, 4)
@@ -35,6 +37,7 @@ def evaluate(
     baselines: bool = False,
     progress: Progress = QUIET,
     folder: Path | None = None,
+    pulse: Pulse | None = None,
 ) -> TestResult:
     """Test a network on the query and gallery of a data set; `images` holds the queries, then the gallery.
 
@@ -43,23 +46,20 @@ def evaluate(
     Raises CellFailed for scores that are NaN, or when the same-camera rule leaves no query a match.
     """
     queries, gallery = len(dataset.query), len(dataset.gallery)
+    pulse = pulse or Pulse()
     watch = Stopwatch(model.device)
     reset_peak(model.device)
+    key = digest([model.weights_hash(), dataset.fingerprint, settings.model_dump()]) if folder else ""
     positions = np.arange(queries + gallery)
-    scorer = Scorer(model, images, positions[:queries], positions[queries:], settings, watch, folder, progress)
     what = f"test {dataset.name}" + ("" if state == "trained" else f" ({state})")
-    if not scorer.plan.trivial:
-        progress.say(f"{what}: {scorer.plan}")
-    partial = _partial(folder, model, dataset, state, scorer.plan)
-    done, ranks, seconds = partial.load() if partial else (0, None, {})
-    watch.add(seconds)
-    with progress.bar(queries * gallery, what, "pair", done * gallery) as bar:
-        for start, scores in scorer.chunks(done, bar.update):
-            with watch.phase("ranking"):
-                found = _rank_chunk(dataset, scores.numpy(), start)
-                ranks = found if ranks is None else QueryRanks.join([ranks, found])
-            if partial and start + len(scores) < queries:
-                partial.save(start + len(scores), ranks, watch.seconds)
+    pulse.enter(Place(phase="testing", what=what.removeprefix("test "), total=queries * gallery))
+    with pulse.interruption.deferred():
+        sides = positions[:queries], positions[queries:]
+        scorer = Scorer(model, images, *sides, settings, watch, folder, pulse, key, progress)
+        if not scorer.plan.trivial:
+            progress.say(f"{what}: {scorer.plan}")
+        partial = PartialTest(folder / f"partial-{dataset.name}-{state}.npz", key) if folder else None
+        ranks = _rank_all(scorer, dataset, partial, pulse, watch, progress, what)
     metrics = _summarise(ranks, dataset)
     chance_rank1, chance_map = chance_level(ranks)
     result = TestResult(
@@ -83,6 +83,7 @@ def evaluate(
     )
     if partial:
         partial.delete()
+    scorer.close()
     return result
 
 
@@ -102,13 +103,34 @@ def pixel_baseline(dataset: Dataset, images: NDArray[np.uint8]) -> Level:
     return Level(rank1=metrics.rank1, mAP=metrics.mAP)
 
 
-def _partial(
-    folder: Path | None, model: Matcher, dataset: Dataset, state: str, plan: ScoringPlan
-) -> PartialTest | None:
-    if folder is None:
-        return None
-    key = digest([model.weights_hash(), dataset.fingerprint, plan.query_chunk])
-    return PartialTest(folder / f"partial-{dataset.name}-{state}.npz", key)
+def _rank_all(
+    scorer: Scorer,
+    dataset: Dataset,
+    partial: PartialTest | None,
+    pulse: Pulse,
+    watch: Stopwatch,
+    progress: Progress,
+    what: str,
+) -> QueryRanks:
+    """The ranks of all queries, from where `partial` left off; it is told of each finished chunk."""
+    queries, gallery = len(dataset.query), len(dataset.gallery)
+    done, ranks, seconds, chunk = partial.load() if partial else (0, None, {}, None)
+    watch.add(seconds)
+    pulse.advance(done * gallery)
+
+    def keep(unfinished: PartialChunk | None = None) -> str:
+        partial.save(done, ranks, watch.so_far(), unfinished)
+        return f"{what} {unfinished.place if unfinished is not None else f'query {done}'}"
+
+    with progress.bar(queries * gallery, what, "pair", done * gallery) as bar:
+        for start, scores in scorer.chunks(done, chunk, bar.update, keep if partial else None):
+            with watch.phase("ranking"):
+                found = _rank_chunk(dataset, scores.numpy(), start)
+                ranks = found if ranks is None else QueryRanks.join([ranks, found])
+            done = start + len(scores)
+            if partial and done < queries:
+                pulse.save(keep)
+    return ranks
 
 
 def _rank_chunk(dataset: Dataset, scores: NDArray, start: int) -> QueryRanks:

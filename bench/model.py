@@ -59,25 +59,34 @@ class Matcher(nn.Module):
         positions: NDArray[np.int64],
         batch: int,
         scoring: Scoring = "float32",
-        advance: Callable[[int], object] | None = None,
+        known: Repr | None = None,
+        after: Callable[[Repr, int], None] | None = None,
     ) -> Repr:
         """The images at `positions` of [n, 3, H, W] uint8, in evaluation mode, `batch` at a time, kept for `scoring`.
 
-        Takes no more memory than its result and one batch. `advance` is told the images of each finished batch.
+        `known` holds the first of them where they are encoded already. `after` is told the result and how many of its
+        images are done, after each batch. Takes no more memory than its result and one batch.
         """
         self.eval()
         dtype = torch.float32 if self.head.exact_representations else getattr(torch, scoring)
         whole: dict[str, Tensor] = {}
-        for start in range(0, len(positions), batch):
-            some = positions[start : start + batch]
-            with self.autocast():
-                part = self.encode(to_float(pick(images, some), self.device))
+
+        def put(part: Repr, start: int) -> None:
             for name, tensor in part.items():
                 if name not in whole:
                     whole[name] = tensor.new_empty((len(positions), *tensor.shape[1:]), dtype=dtype)
                 whole[name][start : start + len(tensor)] = tensor
-            if advance is not None:
-                advance(len(some))
+
+        done = 0
+        if known is not None:
+            put(known, 0)
+            done = len(known)
+        for start in range(done, len(positions), batch):
+            with self.autocast():
+                part = self.encode(to_float(pick(images, positions[start : start + batch]), self.device))
+            put(part, start)
+            if after is not None:
+                after(Repr(**whole), start + len(part))
         return Repr(**whole)
 
     def clip_groups(self) -> list[list[nn.Parameter]]:

@@ -81,6 +81,8 @@ class Cell:
     """Where to read backbone weights that are given as a path; the config holds their hash instead."""
     head_path: str
     """What `variants.build` takes: the head's name, or the path of a file."""
+    numerics: dict[str, int]
+    """Versions of the code that makes the cell's numbers."""
 
 
 def study_names() -> list[str]:
@@ -132,8 +134,12 @@ def plan(
     if seeds is None:
         seeds = range(preset.seeds or study.seeds)
     rows = _select_rows(study, select)
+    _check_overrides(overrides)
     return [
-        _cell(row, train_set, seed, preset, overrides) for row in rows for train_set in train_sets for seed in seeds
+        _cell(row, info, train_set, seed, preset, overrides)
+        for row, info in [(row, _describe(row.head)) for row in rows]
+        for train_set in train_sets
+        for seed in seeds
     ]
 
 
@@ -150,25 +156,20 @@ def tests_of(train: str, asked: Iterable[str] | None) -> tuple[str, ...]:
     return tests
 
 
-def resolve(config: CellConfig, device_kind: str, bf16: bool) -> CellConfig:
-    """`auto` replaced by what it means on this machine (PROTOCOL, section 3).
+def resolve(config: CellConfig, device_kind: str, bf16: bool, threads_at_hand: int | None = None) -> CellConfig:
+    """`auto` replaced by what it means on the machine that runs the cell (PROTOCOL, section 3).
 
-    device_kind is "cpu", "cuda" or "mps"; bf16 tells whether a GPU computes in bfloat16.
+    device_kind is "cpu", "cuda" or "mps"; bf16 tells whether a GPU computes in bfloat16; threads_at_hand are the CPUs
+    there (default: those of this machine).
     """
     precision = config.training.precision
     if precision == "auto":
         precision = "fp32" if device_kind != "cuda" else "bf16" if bf16 else "fp16"
     threads = config.threads
     if threads == "auto":
-        threads = cpus()
+        threads = threads_at_hand or cpus()
     training = config.training.model_copy(update={"precision": precision})
     return config.model_copy(update={"training": training, "threads": threads})
-
-
-def numerics_of(cell: Cell) -> dict[str, int]:
-    """Versions of the code that makes the cell's numbers."""
-    head = variants.describe(cell.head_path).numerics
-    return {"head": head, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
 
 
 def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> str:
@@ -191,16 +192,18 @@ def answers(record: Record, cell: Cell) -> bool:
         request_key(asked) == request_key(has)
         and asked.threads in ("auto", has.threads)
         and asked.training.precision in ("auto", has.training.precision)
-        and record.numerics == numerics_of(cell)
+        and record.numerics == cell.numerics
     )
 
 
-def _cell(row: Row, train: str, seed: int, preset: Preset, overrides: dict[str, Any]) -> Cell:
+def _describe(head: str) -> variants.HeadInfo:
     try:
-        info = variants.describe(row.head)
+        return variants.describe(head)
     except variants.HeadError as fault:
         raise UserError(str(fault)) from fault
-    _check_overrides(overrides)
+
+
+def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Preset, overrides: dict[str, Any]) -> Cell:
     own = {key: value for key, value in overrides.items() if key in ("width", "options")}
     recipe = {key: value for key, value in overrides.items() if key not in own}
     divide = preset.divide
@@ -221,7 +224,8 @@ def _cell(row: Row, train: str, seed: int, preset: Preset, overrides: dict[str, 
         {"width": own.get("width", row.width // divide.get("width", 1))},
     )
     weights_file = _weights_file(values)
-    return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head)
+    numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
+    return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head, numerics)
 
 
 def _check_overrides(overrides: dict[str, Any]) -> None:
@@ -277,10 +281,7 @@ def _outside_row(head: str) -> Row:
         for row in study.rows:
             if head == (row.head or study.base.get("head")):
                 return Row.model_validate(merge(study.base, row.model_dump(exclude_unset=True)))
-    try:
-        info = variants.describe(head)
-    except variants.HeadError as fault:
-        raise UserError(str(fault)) from fault
+    info = _describe(head)
     options = {key: value for key, value in DEFAULT_SIZES.items() if key in info.options}
     return Row(label=info.name, head=head, width=int(DEFAULT_SIZES["width"]), options=options)
 

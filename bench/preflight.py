@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,28 @@ import torch
 import variants
 from bench.backbone import build_backbone
 from bench.cell import CellTask, cache_folder
-from bench.config import CellConfig
+from bench.config import CellConfig, cpus
 from bench.data import Dataset, load_dataset
 from bench.data.images import load_images
 from bench.errors import UserError
 from bench.model import Matcher
-from bench.plan import Cell, cell_id, numerics_of, resolve, tests_of
+from bench.plan import Cell, cell_id, resolve, tests_of
 from bench.progress import QUIET, Progress
+from bench.pulse import SAVE_SECONDS
 from bench.records import read_record
-from bench.scoring import Work, plan_scoring
+from bench.scoring_plan import Work, plan_scoring
 
 WORTH_TELLING_BYTES = 2**30
 """Memory of a training step's pairs from which on it is told before the run."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The machine that will run a cell: its device, whether a GPU computes in bfloat16, and the cell's CPUs."""
+
+    device: str
+    bf16: bool
+    cpus: int
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,14 @@ class RunOptions:
 
     results: Path
     data_dir: Path
-    device: str = "auto"
+    target: Callable[[Cell], Target]
+    """Where a cell will run."""
+    decode: bool = True
+    """Whether images are decoded now; otherwise the first run that needs them does."""
+    writes: bool = True
+    """Whether anything is written at all."""
     workers: int = 2
+    save_seconds: float = SAVE_SECONDS
     tests: tuple[str, ...] | None = None
     untrained: bool = False
     msmt_release: str | None = None
@@ -48,21 +64,20 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
 
     Raises UserError, one sentence or a short list, for whatever the person at the keyboard can mend.
     """
-    check_writable(options.results)
-    device = resolve_device(options.device)
-    bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    if options.writes:
+        check_writable(options.results)
     datasets = _load_datasets(cells, options)
     tasks = []
     for cell in cells:
-        config = resolve(cell.config, torch.device(device).type, bf16)
+        target = options.target(cell)
+        config = resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
         train = datasets[config.train]
-        numerics = numerics_of(cell)
         tasks.append(
             CellTask(
-                cell=cell_id(config, numerics, train.fingerprint),
+                cell=cell_id(config, cell.numerics, train.fingerprint),
                 label=cell.label,
                 config=config,
-                numerics=numerics,
+                numerics=cell.numerics,
                 fingerprint=train.fingerprint,
                 standin=train.standin,
                 release=train.release,
@@ -70,8 +85,9 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 data_dir=options.data_dir,
                 head=cell.head_path,
                 tests=tests_of(config.train, options.tests),
-                device=device,
+                device=target.device,
                 workers=options.workers,
+                save_seconds=options.save_seconds,
                 untrained=options.untrained,
                 weights_file=cell.weights_file,
                 msmt_release=options.msmt_release,
@@ -83,8 +99,22 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     _check_results(tasks, datasets)
     _check_networks(cells, [task.config for task in tasks])
     _check_budgets(tasks, datasets)
-    _decode_images(tasks, datasets)
+    if options.decode and options.writes:
+        _decode_images(tasks, datasets)
     return tasks
+
+
+def local_target(device: str) -> Target:
+    """This machine, with one of its devices."""
+    bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    return Target(device, bf16, cpus())
+
+
+def devices_at_hand(name: str) -> tuple[str, ...]:
+    """The devices over which runs are spread: all GPUs of this machine for "auto" and "cuda", else the one named."""
+    if name in ("auto", "cuda") and torch.cuda.device_count() > 1:
+        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+    return (resolve_device(name),)
 
 
 def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:

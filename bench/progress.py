@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import dataclass
 
 from tqdm import tqdm
+
+# tqdm would make a lock between processes, which a killed process leaves behind; here each has a line of its own.
+tqdm.set_lock(threading.RLock())
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import torch
 from bench.records import Provenance
 from variants.kernels import kernel_name
 
+SNAPSHOT = "SNAPSHOT.json"
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
 
 
@@ -40,7 +42,15 @@ def provenance(device: torch.device, started: str, jobs: int, segments: int = 1)
 
 
 def code_version(folder: Path) -> tuple[str, bool | None]:
-    """The git commit of the code and whether it was changed since; ("unknown", None) outside a repository."""
+    """The git commit of the code and whether it was changed since; ("unknown", None) outside a repository.
+
+    A copy of the code that was frozen for a submission says so itself, in the file SNAPSHOT beside the package.
+    """
+    try:
+        frozen = json.loads((folder.parent / SNAPSHOT).read_text(encoding="utf-8"))
+        return frozen["commit"], frozen["dirty"]
+    except FileNotFoundError:
+        pass
 
     def git(*arguments: str) -> str | None:
         try:

@@ -7,8 +7,10 @@ workers, a resumed run or a skipped step cannot change a result.
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Iterator
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,3 +40,27 @@ def torch_seeded(seed: int, stream: Stream, *place: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, stream, *place).integers(2**63)))
         yield
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """The states of all global generators, for code that draws from them, as tensors and plain values."""
+    version, state, gauss = random.getstate()
+    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "python": [version, list(state), gauss],
+        "numpy": numpy_state | {"state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()}},
+    }
+
+
+def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
+    """Put all global generators to where `random_states` found them."""
+    torch.set_rng_state(states["torch"].cpu())
+    if states["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+    version, state, gauss = states["python"]
+    random.setstate((version, tuple(state), gauss))
+    inner = states["numpy"]["state"]
+    numpy_state = states["numpy"] | {"state": {**inner, "key": np.array(inner["key"], dtype=np.uint32)}}
+    np.random.set_state(numpy_state)  # noqa: NPY002

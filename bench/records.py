@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
+import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,7 +118,7 @@ class Record(Settings):
     weights_hash: str | None = None
     tests: list[TestResult] = []
     seconds: dict[str, float] = {}
-    """By phase: sampling, training (without sampling), summed over segments."""
+    """By phase: sampling, training (without sampling), saving of checkpoints, summed over segments."""
     steps: int = 0
     peak_bytes: int | None = None
     """Peak memory of training: of the device where there is one, else of the process."""
@@ -137,19 +138,56 @@ class Record(Settings):
         return self.seconds.get("sampling", 0.0) + self.seconds.get("training", 0.0)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old or the new content, never a part."""
+def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write a file so that readers see the old or the new content, never a part.
+
+    With `durable` it survives a power cut as well.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = write_temporary(path, content, durable)
     try:
-        with os.fdopen(handle, "wb") as file:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_temporary(path: Path, content: bytes | memoryview, durable: bool = True) -> Path:
+    """A file beside `path`, with the content on disk, that is to be renamed to it; gone again if that fails."""
+    # Not from tempfile, whose files nobody else may read.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
+            if durable:
+                os.fsync(file.fileno())
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    return temporary
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a process that died left half-written in its cell's folder. Needs the cell's lock."""
+    for path in folder.glob(".*.json.*"):
+        path.unlink(missing_ok=True)
+    for name in (CHECKPOINT, "partial-"):
+        for path in folder.glob(f".{name}*"):
+            path.unlink(missing_ok=True)
+    for path in folder.glob("spill-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -192,14 +230,6 @@ def read_started(results: Path) -> Iterator[tuple[Path, Started]]:
             yield path.parent, Started.model_validate_json(path.read_bytes())
         except ValidationError:
             continue
-
-
-def finished_epochs(folder: Path) -> int:
-    """Epochs that a cell's log tells of."""
-    try:
-        return sum(1 for line in (folder / LOG).read_text(encoding="utf-8").splitlines() if line.endswith("}"))
-    except FileNotFoundError:
-        return 0
 
 
 def is_running(folder: Path) -> bool:

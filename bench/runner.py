@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.cell import BUSY, CellTask, failed_record, is_finished, run_cell
+from bench.cell import BUSY, INTERRUPTED, CellTask, failed_record, is_finished, run_cell
 from bench.config import cpus
 from bench.records import Record, read_record, write_record
 
@@ -38,16 +38,19 @@ class Outcome:
         return bool(self.reason) and not self.skipped
 
 
-def default_jobs(tasks: Sequence[CellTask]) -> int:
-    """Runs at a time: one on a GPU; on CPUs as many as fit with the threads that their configuration fixes, up to 4."""
-    if any(torch.device(task.device).type != "cpu" for task in tasks):
-        return 1
+def default_jobs(tasks: Sequence[CellTask], devices: Sequence[str]) -> int:
+    """Runs at a time: one on each GPU; on CPUs as many as fit with the threads that they are set to, up to 4."""
+    if torch.device(devices[0]).type != "cpu":
+        return len(devices)
     return max(1, min(MOST_JOBS, cpus() // max(int(task.config.threads) for task in tasks)))
 
 
-def run_all(tasks: Sequence[CellTask], jobs: int, report: Callable[[Outcome], None]) -> list[Outcome]:
+def run_all(
+    tasks: Sequence[CellTask], jobs: int, report: Callable[[Outcome], None], devices: Sequence[str] = ()
+) -> list[Outcome]:
     """Run every task that lacks results, `jobs` at a time; `report` is told each outcome as it comes.
 
+    With several `devices` the runs are spread over them: run number n at a time has device n, or n modulo their number.
     Returns the outcomes in the order of the tasks.
     """
     context = multiprocessing.get_context("forkserver")
@@ -66,6 +69,8 @@ def run_all(tasks: Sequence[CellTask], jobs: int, report: Callable[[Outcome], No
                     report(outcomes[task.cell])
                     continue
                 slot = next(number for number in range(jobs) if number not in running)
+                if devices:
+                    task = dataclasses.replace(task, device=devices[slot % len(devices)])
                 process = context.Process(target=_entry, args=(task, slot), name=task.cell)
                 process.start()
                 running[slot] = (task, process)
@@ -81,6 +86,7 @@ def run_all(tasks: Sequence[CellTask], jobs: int, report: Callable[[Outcome], No
     except BaseException:
         for _, process in running.values():
             process.terminate()
+        for _, process in running.values():
             process.join()
         raise
     return [outcomes[cell] for cell in dict.fromkeys(task.cell for task in tasks)]
@@ -89,6 +95,8 @@ def run_all(tasks: Sequence[CellTask], jobs: int, report: Callable[[Outcome], No
 def _outcome(task: CellTask, exit_code: int | None) -> Outcome:
     if exit_code == BUSY:
         return Outcome(task, None, "another process is running it", skipped=True)
+    if exit_code == INTERRUPTED:
+        return Outcome(task, None, "interrupted; the same command goes on where it was")
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         hint = " (out of memory?)" if name == "SIGKILL" else ""
@@ -104,6 +112,7 @@ def _outcome(task: CellTask, exit_code: int | None) -> Outcome:
 
 
 def _entry(task: CellTask, slot: int) -> None:
+    # Until the run listens itself, while libraries are imported, Ctrl-C ends it as any other signal does.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     progress = dataclasses.replace(task.progress, line=slot, label=task.label)
     # Runs side by side draw their progress bars on lines of their own.

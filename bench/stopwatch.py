@@ -19,17 +19,27 @@ class Stopwatch:
 
     device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
+    _open: dict[str, float] = field(default_factory=dict)
+    """When the phases under way began."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the block's duration to a phase."""
         self._wait()
-        start = time.perf_counter()
+        self._open[name] = time.perf_counter()
         try:
             yield
         finally:
             self._wait()
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            self.add({name: time.perf_counter() - self._open.pop(name)})
+
+    def so_far(self) -> dict[str, float]:
+        """Seconds with those of the phases under way."""
+        now = time.perf_counter()
+        total = dict(self.seconds)
+        for name, start in self._open.items():
+            total[name] = total.get(name, 0.0) + now - start
+        return total
 
     def add(self, seconds: dict[str, float]) -> None:
         """Seconds of an earlier segment of the same work."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,16 +19,19 @@ from tqdm import tqdm
 
 from bench.augment import augment, to_float
 from bench.checkpoint import load_checkpoint, save_checkpoint
-from bench.config import CellConfig, Training
+from bench.config import CellConfig, Training, digest
 from bench.data.images import pick
 from bench.errors import CellFailed
+from bench.heartbeat import Place
 from bench.losses import mean_of_finite, pairwise_matching_loss
 from bench.model import Matcher
+from bench.partial import PartialScores
 from bench.progress import QUIET, Progress
-from bench.randomness import Stream, generator, torch_seeded
-from bench.records import CHECKPOINT, LOG
+from bench.pulse import Pulse
+from bench.randomness import Stream, generator, random_states, restore_random_states, torch_seeded
+from bench.records import CHECKPOINT, LOG, write_atomically
 from bench.sampler import GraphSampler
-from bench.scoring import Scorer
+from bench.scoring import PartialChunk, Scorer
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
 
 CALIBRATION_BATCHES = 16
@@ -61,14 +64,29 @@ class _EpochLog:
         self.hit += (hit - self.hit) / self.steps
 
 
+@dataclass
+class _Epoch:
+    """An epoch under way: its batches [steps, P*K] as image positions, and the steps done."""
+
+    batches: NDArray[np.int64]
+    log: _EpochLog
+
+
 class Trainer:
-    """Trains one cell, epoch by epoch, from its last checkpoint if there is one."""
+    """Trains one cell from its last checkpoint if there is one, which may lie anywhere in an epoch."""
 
     def __init__(
-        self, model: Matcher, config: CellConfig, images: NDArray[np.uint8], ids: NDArray[np.int64], folder: Path
+        self,
+        model: Matcher,
+        config: CellConfig,
+        images: NDArray[np.uint8],
+        ids: NDArray[np.int64],
+        folder: Path,
+        pulse: Pulse | None = None,
     ) -> None:
         """`images` [n, 3, H, W] uint8 and `ids` [n] are the training set; `folder` is the cell's."""
         self.model, self.config, self.images, self.ids, self.folder = model, config, images, ids, folder
+        self.pulse = pulse or Pulse()
         settings = config.training
         self.sampler = GraphSampler(ids, settings.persons, settings.images, config.seed)
         self.steps_per_epoch = min(len(self.sampler.people), settings.steps_per_epoch or len(self.sampler.people))
@@ -78,40 +96,61 @@ class Trainer:
         self.watch = Stopwatch(model.device)
         self.clip_groups = model.clip_groups()
         self.finished_epochs, self.segments, self.peak_bytes = 0, 1, 0
+        self.epoch: _Epoch | None = None
+        self.lines: list[dict[str, Any]] = []
 
     def run(self, progress: Progress = QUIET) -> Trained:
         """Train to the end. Raises CellFailed if no query of a batch has a finite loss any more."""
-        self._resume()
+        random_state = self._resume()
         reset_peak(self.model.device)
-        epochs = self.config.training.epochs
-        remaining = (epochs - self.finished_epochs) * self.steps_per_epoch
-        with progress.bar(remaining, "train", "step") as bar:
-            for epoch in range(self.finished_epochs, epochs):
-                with torch_seeded(self.config.seed, Stream.TORCH, epoch):
-                    log = self._epoch(epoch, bar)
-                self.finished_epochs = epoch + 1
-                self.peak_bytes = max(self.peak_bytes, peak_bytes(self.model.device))
-                save_checkpoint(self.folder / CHECKPOINT, self._state())
-                self._write_log(epoch, log)
-        steps = epochs * self.steps_per_epoch
-        return Trained(self.model, dict(self.watch.seconds), steps, self.segments, self.peak_bytes)
+        steps = self.config.training.epochs * self.steps_per_epoch
+        with progress.bar(steps, "train", "step", self._steps_done()) as bar, self.pulse.interruption.deferred():
+            while self.finished_epochs < self.config.training.epochs:
+                with torch_seeded(self.config.seed, Stream.TORCH, self.finished_epochs):
+                    if random_state is not None:
+                        restore_random_states(random_state, self.model.device)
+                        random_state = None
+                    self._run_epoch(bar)
+        peak = max(self.peak_bytes, peak_bytes(self.model.device))
+        return Trained(self.model, dict(self.watch.seconds), steps, self.segments, peak)
 
-    def _epoch(self, epoch: int, bar: tqdm) -> _EpochLog:
+    def _run_epoch(self, bar: tqdm) -> None:
+        number = self.finished_epochs
+        if self.epoch is None:
+            batches = self._sample(number)
+            self.epoch = _Epoch(batches, _EpochLog(learning_rate=[g["lr"] for g in self.optimizer.param_groups]))
+        epoch, log = self.epoch, self.epoch.log
+        self._enter("training")
+        self.model.train()
+        while log.steps < len(epoch.batches):
+            self.pulse.safe_point(self._save)
+            with self.watch.phase("training"):
+                positions = epoch.batches[log.steps]
+                log.add(*self._step(number, log.steps * epoch.batches.shape[1], positions))
+            self.pulse.advance(1)
+            bar.update()
+            if not bar.disable:
+                rate = (bar.format_dict["rate"] or 0) * len(positions)
+                bar.set_postfix(epoch=number + 1, loss=f"{log.loss:.3f}", hit=f"{log.hit:.0%}", images_s=f"{rate:.0f}")
+        self.finished_epochs, self.epoch = number + 1, None
+        self.lines.append(self._line(number, log))
+        self.pulse.save(self._save)
+        self._write_log()
+
+    def _sample(self, number: int) -> NDArray[np.int64]:
+        """The batches of an epoch."""
+        self._enter("sampling")
         with self.watch.phase("sampling"):
-            batches = self.sampler.epoch(epoch, self._score_persons(epoch), self.steps_per_epoch)
-        log = _EpochLog(learning_rate=[group["lr"] for group in self.optimizer.param_groups])
-        with self.watch.phase("training"):
-            self.model.train()
-            for step, positions in enumerate(batches):
-                loss, hit = self._step(epoch, step * batches.shape[1], positions)
-                log.add(loss, hit)
-                bar.update()
-                if not bar.disable:
-                    rate = (bar.format_dict["rate"] or 0) * len(positions)
-                    bar.set_postfix(
-                        epoch=epoch + 1, loss=f"{log.loss:.3f}", hit=f"{log.hit:.0%}", images_s=f"{rate:.0f}"
-                    )
-        return log
+            return self.sampler.epoch(number, self._score_persons(number), self.steps_per_epoch)
+
+    def _enter(self, phase: Literal["sampling", "training"]) -> None:
+        epochs = self.config.training.epochs
+        steps = epochs * self.steps_per_epoch if phase == "training" else len(self.sampler.people) ** 2
+        done = self._steps_done() if phase == "training" else 0
+        self.pulse.enter(Place(phase=phase, epoch=self.finished_epochs + 1, epochs=epochs, done=done, total=steps))
+
+    def _steps_done(self) -> int:
+        return self.finished_epochs * self.steps_per_epoch + (self.epoch.log.steps if self.epoch else 0)
 
     def _step(self, epoch: int, first_position: int, positions: NDArray[np.int64]) -> tuple[float, float]:
         device, settings = self.model.device, self.config.training
@@ -138,26 +177,55 @@ class Trainer:
         """[persons, persons] scores of one image of each, by the present model in evaluation mode."""
         chosen = self.sampler.representatives(epoch)
         settings, unread = self.config.evaluation, Stopwatch(self.model.device)
-        scorer = Scorer(self.model, self.images, chosen, chosen, settings, unread, self.folder)
-        return scorer.all().numpy()
+        key = digest([epoch, self.model.weights_hash()])
+        scorer = Scorer(self.model, self.images, chosen, chosen, settings, unread, self.folder, self.pulse, key)
+        partial = PartialScores(self.folder / "partial-sampling.npz", key)
+        rows, seconds, chunk = partial.load()
+        parts = [rows] if rows is not None else []
+        self.watch.add({"sampling": seconds})
+        before = self.watch.so_far()["sampling"] - seconds
+
+        def keep(unfinished: PartialChunk) -> str:
+            rows = np.concatenate(parts) if parts else np.empty((0, len(chosen)), np.float32)
+            partial.save(rows, self.watch.so_far()["sampling"] - before, unfinished)
+            return f"epoch {epoch + 1} sampling {unfinished.place}"
+
+        for _, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):
+            parts.append(scores.numpy().copy())
+        scorer.close()
+        return np.concatenate(parts)
+
+    def _save(self) -> str:
+        """Store all that going on takes; returns a name of the place."""
+        with self.watch.phase("saving"):
+            save_checkpoint(self.folder / CHECKPOINT, self._state())
+        (self.folder / "partial-sampling.npz").unlink(missing_ok=True)
+        return f"step {self._steps_done()}" + ("" if self.epoch is None else " of a sampled epoch")
 
     def _state(self) -> dict[str, Any]:
+        epoch = None
+        if self.epoch is not None:
+            epoch = {"batches": torch.from_numpy(self.epoch.batches), "log": asdict(self.epoch.log)}
         return {
             "finished_epochs": self.finished_epochs,
+            "epoch": epoch,
+            "lines": self.lines,
             "segments": self.segments,
-            "peak_bytes": self.peak_bytes,
-            "seconds": dict(self.watch.seconds),
+            "peak_bytes": max(self.peak_bytes, peak_bytes(self.model.device)),
+            "seconds": self.watch.so_far(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "sampler": self.sampler.state_dict(),
+            "random": random_states(self.model.device),
         }
 
-    def _resume(self) -> None:
+    def _resume(self) -> dict[str, Any] | None:
+        """Take up the last checkpoint; returns the random states in the middle of an epoch, else None."""
         state = load_checkpoint(self.folder / CHECKPOINT, self.model.device)
         if state is None:
-            return
+            return None
         if "optimizer" not in state:
             raise CellFailed(
                 f"{self.folder} has a finished network but no record of it; delete the folder to train anew"
@@ -166,19 +234,28 @@ class Trainer:
         for name in ("optimizer", "schedule", "scaler", "sampler"):
             getattr(self, name).load_state_dict(state[name])
         self.finished_epochs, self.segments = state["finished_epochs"], state["segments"] + 1
-        self.peak_bytes = state["peak_bytes"]
+        self.peak_bytes, self.lines = state["peak_bytes"], state["lines"]
         self.watch.seconds = dict(state["seconds"])
+        # The log may tell of epochs that a damaged newest checkpoint took with it.
+        self._write_log()
+        if state["epoch"] is None:
+            return None
+        log = _EpochLog(**state["epoch"]["log"])
+        self.epoch = _Epoch(state["epoch"]["batches"].cpu().numpy(), log)
+        return state["random"]
 
-    def _write_log(self, epoch: int, log: _EpochLog) -> None:
-        line = {
+    def _line(self, epoch: int, log: _EpochLog) -> dict[str, Any]:
+        return {
             "epoch": epoch + 1,
             "loss": log.loss,
             "hit": log.hit,
             "learning_rate": log.learning_rate,
             "seconds": dict(self.watch.seconds),
         }
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+
+    def _write_log(self) -> None:
+        text = "".join(json.dumps(line) + "\n" for line in self.lines)
+        write_atomically(self.folder / LOG, text.encode(), durable=False)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Who may know whom: variants nothing of bench, bench no head by name, nothing of slurm."""
+"""Who may know whom: variants nothing of bench, bench no head by name, of slurm one call; slurm runs cells."""
 
 from __future__ import annotations
 
@@ -36,14 +36,28 @@ def test_variants_know_nothing_of_bench():
         assert not {name for name in imports(path) if name.split(".")[0] in ("bench", "slurm", "results")}, path
 
 
-def test_bench_knows_nothing_of_slurm_and_no_head_by_name():
+def test_bench_knows_of_slurm_one_call_in_one_place():
+    for path in sources("bench"):
+        found = {name for name in imports(path) if name.split(".")[0] in ("slurm", "submitit")}
+        assert found == ({"slurm", "slurm.cluster"} if path.name == "cluster.py" else set()), path
+
+
+def test_slurm_runs_cells_and_computes_nothing():
+    data = {"config", "environment", "errors", "heartbeat", "interruption", "jobs", "preflight", "provenance"}
+    for path in sources("slurm"):
+        found = {name for name in imports(path) if name.split(".")[0] in ("bench", "variants", "torch", "results")}
+        assert {name.split(".")[1] for name in found if name.startswith("bench.")} <= data | {"cell", "runner"}, path
+        assert not {name for name in found if not name.startswith("bench")}, path
+
+
+def test_bench_knows_no_head_by_name():
     heads = set(variants.names())
     allowed = {"variants", "variants._base", "variants._base.Head", "variants._base.Repr", "variants.HeadError"}
     checks = {"variants._laws", "variants._laws.all_laws", "variants._laws.make"}
     operator = {"variants._base.Product", "variants.kernels"}
     operator |= {f"variants.kernels.{name}" for name in ("dense_maxima", "kernel_name", "maxima", "maxima_products")}
     for path in sources("bench"):
-        found = {name for name in imports(path) if name.split(".")[0] in ("variants", "slurm")}
+        found = {name for name in imports(path) if name.split(".")[0] == "variants"}
         extra = checks if path.name == "check_head.py" else set()
         if path.parent.name == "perf" or path.name == "provenance.py":
             extra = operator
@@ -52,7 +66,9 @@ def test_bench_knows_nothing_of_slurm_and_no_head_by_name():
         assert not words & heads, f"{path} names a head"
 
 
-@pytest.mark.parametrize("module", ["bench.cli", "bench.plan", "bench.records", "bench.data", "variants"])
+@pytest.mark.parametrize(
+    "module", ["bench.cli", "bench.plan", "bench.records", "bench.data", "bench.ledger", "slurm.queue", "variants"]
+)
 def test_planning_imports_neither_torch_nor_plotting(module):
     code = f"import sys, {module}; print(*sorted({{'torch', 'matplotlib', 'pandas', 'seaborn'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -60,7 +76,7 @@ def test_planning_imports_neither_torch_nor_plotting(module):
 
 
 def test_files_and_functions_stay_readable():
-    for package in ("variants", "bench"):
+    for package in ("variants", "bench", "slurm"):
         for path in sources(package):
             assert len(path.read_text().splitlines()) <= 350, f"{path} is too long"
             for node in ast.walk(ast.parse(path.read_text())):

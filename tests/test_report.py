@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from bench.commands import report as command
 from bench.errors import UserError
-from bench.plan import Cell, load_preset, load_study, numerics_of, plan, resolve
+from bench.plan import Cell, load_preset, load_study, plan, resolve
 from bench.records import Failure, Level, Provenance, Record, read_records, write_record
 from bench.records import TestResult as Result
 from bench.report.board import Board
@@ -78,7 +78,7 @@ def run(results: Path, cell: Cell, tests: list[Result], name: str = "", **change
         "status": "done",
         "label": cell.label,
         "config": resolve(cell.config, "cuda", True),
-        "numerics": numerics_of(cell),
+        "numerics": cell.numerics,
         "weights_hash": None if changes.get("status") == "failed" else "0" * 64,
         "fingerprint": "training-pictures",
         "standin": None,
@@ -252,7 +252,7 @@ def test_newest_finished_run_counts_and_others_are_told(tmp_path: Path) -> None:
     latest = {"finished": "2025-03-01T00:00:00"}
     failure = Failure(phase="data", reason="disk")
     run(tmp_path, cell, [], name="c", provenance=latest, status="failed", failure=failure)
-    outdated = {key: value + 1 for key, value in numerics_of(cell).items()}
+    outdated = {key: value + 1 for key, value in cell.numerics.items()}
     run(tmp_path, cell, both((0.9, 0.9), (0.9, 0.9)), name="d", provenance=latest, numerics=outdated)
     table = accuracy_table(board_of(tmp_path))
     assert entry(table, "ViT", "mAcc", "all test sets") == "50.00"

@@ -198,7 +198,7 @@ def test_a_failed_cell_is_run_again(finished, run, tmp_path):
 
 def test_an_interrupted_command_goes_on_where_it_was(finished, tiny_data, run, tmp_path):
     """Killed with SIGINT after its first epoch, a run of many epochs ends with the bits of an undisturbed one."""
-    longer = ("--set", "training.epochs=15")
+    longer = ("--set", "training.epochs=60")
     results = tmp_path / "results"
     command = [
         sys.executable, "-m", "bench", "run", "--variants", "ViT", "--train", "msmt", "--preset", "tiny",
@@ -292,7 +292,9 @@ def test_answers_within_a_second(command, tmp_path):
     assert min(times) < 1
 
 
-@pytest.mark.parametrize("command", ["run", "status", "report", "data", "list", "weights", "check-head"])
+@pytest.mark.parametrize(
+    "command", ["run", "status", "cancel", "logs", "report", "data", "list", "weights", "check-head", "drill"]
+)
 def test_every_commands_help_shows_an_example(bench, command):
     found = bench(command, "--help")
     assert found.code == 0 and "example" in found.out and f"bench {command}" in found.out

@@ -9,13 +9,13 @@ import pytest
 import torch
 from fresh_python import run
 
-from bench import evaluator, scoring
+from bench import evaluator, scoring, scoring_plan
 from bench.config import Evaluation
 from bench.errors import CellFailed, UserError
 from bench.evaluator import evaluate
 from bench.model import Matcher
 from bench.progress import Progress
-from bench.scoring import Work, plan_scoring
+from bench.scoring_plan import Work, plan_scoring
 from bench.spill import SpilledRepr
 from variants._base import Repr
 from variants.kernels import plain
@@ -36,7 +36,7 @@ def settings_of(monkeypatch):
 
     def settings(keep: str, **changes: object) -> Evaluation:
         if keep == "memory":
-            monkeypatch.setattr(scoring, "QUERY_CHUNK", 2)
+            monkeypatch.setattr(scoring_plan, "QUERY_CHUNK", 2)
         if keep == "nothing":
             monkeypatch.setattr(scoring.shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
         return (Evaluation(batch=5) if keep == "memory" else TIGHT).model_copy(update=changes)
@@ -50,12 +50,12 @@ def encoded(monkeypatch) -> np.ndarray:
     seen = np.zeros(48, dtype=int)
     encode_all, first = Matcher.encode_all, [True]
 
-    def count(self, images, positions, batch, *others):
+    def count(self, images, positions, batch, kind="float32", known=None, after=None):
         if first:
             assert len(positions) == first.pop()
         else:
-            np.add.at(seen, positions, 1)
-        return encode_all(self, images, positions, batch, *others)
+            np.add.at(seen, positions[len(known) if known is not None else 0 :], 1)
+        return encode_all(self, images, positions, batch, kind, known, after)
 
     monkeypatch.setattr(Matcher, "encode_all", count)
     return seen

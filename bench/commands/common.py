@@ -36,6 +36,17 @@ def at_least_one(text: str) -> int:
     return number
 
 
+def positive_seconds(text: str) -> float:
+    """A duration in seconds, as a type of an argument."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"needs a number of seconds, not {text!r}")
+    return seconds
+
+
 def default_results() -> Path:
     """BENCH_RESULTS, or `results` in the present folder."""
     return Path(os.environ.get("BENCH_RESULTS", "results"))

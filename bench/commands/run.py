@@ -5,15 +5,29 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.commands.common import add_places, add_selection, at_least_one, example, read_selection
+from bench.commands.common import (
+    Selection,
+    add_places,
+    add_selection,
+    at_least_one,
+    example,
+    positive_seconds,
+    read_selection,
+)
 from bench.config import cpus, split_words
+from bench.errors import UserError
+from bench.jobs import CLUSTERS
 from bench.plan import Cell, tests_of
 from bench.progress import Progress
-from bench.records import Record, read_records
+from bench.pulse import SAVE_SECONDS
+from bench.records import Record
 
 if TYPE_CHECKING:
+    from bench.preflight import RunOptions, Target
     from bench.runner import Outcome
 
 
@@ -28,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             "bench run --variants all --train msmt --preset demo",
             "bench run --study table1 --variants TransMatcher --seeds 0,3 --dry-run",
             "bench run --variants my_head.py --train msmt --set training.epochs=2",
+            "bench run --cluster slurm --resource partition=gpu --resource gpu_type=a100 --max-parallel 8",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,47 +50,69 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_places(parser)
     parser.add_argument("--test", metavar="SETS", help="test sets instead of the training set's usual ones")
     parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, a GPU if there is one)"
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, all GPUs if there are any)"
     )
     parser.add_argument(
         "--workers", type=at_least_one, default=cpus(), help="threads that decode images (default: %(default)s)"
     )
     parser.add_argument(
-        "--jobs", type=at_least_one, help="runs at a time (default: 1 on a GPU, else CPUs / threads of a run, up to 4)"
+        "--jobs",
+        type=at_least_one,
+        help="runs at a time (default: one on each GPU, else CPUs / threads of a run, up to 4)",
     )
     parser.add_argument("--untrained", action="store_true", help="test each row's untrained network and pixels too")
     parser.add_argument("--msmt-release", choices=("V1", "V2"), help="which MSMT17 to take where both are found")
-    parser.add_argument("--dry-run", action="store_true", help="list the runs and how far they are; run nothing")
+    parser.add_argument(
+        "--save-every",
+        metavar="SECONDS",
+        type=positive_seconds,
+        default=SAVE_SECONDS,
+        help="how much work a sudden death may cost (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list the runs and how far they are, or the sbatch scripts; run nothing"
+    )
+    group = parser.add_argument_group("on a cluster", "Submits what lacks results and returns at once.")
+    group.add_argument(
+        "--cluster",
+        choices=CLUSTERS,
+        help="slurm: job arrays; local: this machine, in the background; debug: one by one in this process",
+    )
+    group.add_argument(
+        "--resources", type=Path, metavar="FILE", help="what to ask SLURM for, by head (form: slurm/resources.yaml)"
+    )
+    group.add_argument(
+        "--resource",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change what is asked for, e.g. partition=gpu or time=4:00:00",
+    )
+    group.add_argument("--max-parallel", type=at_least_one, metavar="N", help="jobs at a time, of all arrays together")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 all done, 1 some failed (listed)."""
+    """Exit code: 0 all done, or handed to a cluster; 1 some failed (listed)."""
+    if arguments.cluster is None and (arguments.resources or arguments.resource or arguments.max_parallel):
+        raise UserError("--resources, --resource and --max-parallel say what to ask a cluster for: add --cluster slurm")
     selection = read_selection(arguments)
+    if arguments.cluster is not None:
+        return _hand_over(selection, arguments)
     if arguments.dry_run:
         return _dry_run(selection.cells, arguments)
     from bench.cell import ERROR_LOG
-    from bench.preflight import RunOptions, predicted_steps, preflight
+    from bench.preflight import devices_at_hand, local_target, predicted_steps, preflight
     from bench.runner import default_jobs, run_all
 
-    options = RunOptions(
-        results=arguments.results,
-        data_dir=selection.data_dir,
-        device=arguments.device,
-        workers=arguments.workers,
-        tests=tuple(split_words(arguments.test) or ()) or None,
-        untrained=arguments.untrained or selection.preset.untrained,
-        msmt_release=arguments.msmt_release,
-        preset=arguments.preset,
-        overrides=selection.overrides,
-        progress=Progress(shown=sys.stderr.isatty()),
-    )
+    devices = devices_at_hand(arguments.device)
+    options = _options(selection, arguments, lambda _: local_target(devices[0]))
     tasks = preflight(selection.cells, options)
     count = len({task.cell for task in tasks})
     width = max(len(task.label) for task in tasks)
 
-    for line in predicted_steps(selection.cells, tasks[0].device):
+    for line in predicted_steps(selection.cells, devices[0]):
         print(line)
-    jobs = arguments.jobs or default_jobs(tasks)
+    jobs = arguments.jobs or default_jobs(tasks, devices)
     print(f"{count} runs, {jobs} at a time, data from {selection.data_dir}, results in {arguments.results}", flush=True)
     finished = itertools.count(1)
 
@@ -84,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         start = f"[{next(finished):{len(str(count))}}/{count}] {task.label:{width}}"
         print(f"{start}  {task.config.train} seed {task.config.seed}  {_describe(outcome)}", flush=True)
 
-    outcomes = run_all(tasks, jobs, report)
+    outcomes = run_all(tasks, jobs, report, devices)
     failed = [outcome for outcome in outcomes if outcome.failed]
     skipped = sum(outcome.skipped for outcome in outcomes)
     print(f"{count - len(failed) - skipped} done, {skipped} skipped, {len(failed)} failed")
@@ -94,6 +131,69 @@ def run(arguments: argparse.Namespace) -> int:
     if not failed:
         print("`bench report` draws the tables")
     return 1 if failed else 0
+
+
+def _options(
+    selection: Selection, arguments: argparse.Namespace, target: Callable[[Cell], Target], **more: bool
+) -> RunOptions:
+    from bench.preflight import RunOptions
+
+    return RunOptions(
+        results=arguments.results,
+        data_dir=selection.data_dir,
+        target=target,
+        workers=arguments.workers,
+        save_seconds=arguments.save_every,
+        tests=tuple(split_words(arguments.test) or ()) or None,
+        untrained=arguments.untrained or selection.preset.untrained,
+        msmt_release=arguments.msmt_release,
+        preset=arguments.preset,
+        overrides=selection.overrides,
+        progress=Progress(shown=sys.stderr.isatty()),
+        **more,
+    )
+
+
+def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
+    """Submit what lacks results, or show what would be submitted."""
+    from bench.commands.cluster import ledger, open_cluster
+    from bench.jobs import ClusterSettings
+    from bench.preflight import devices_at_hand, local_target, preflight
+    from bench.submission import absolute, sort_tasks, submit_open
+
+    local = arguments.cluster != "slurm"
+    devices = devices_at_hand(arguments.device) if local else ()
+    if not local and (arguments.jobs or arguments.device != "auto"):
+        raise UserError("--jobs and --device are for this machine; on SLURM say --max-parallel, and --resource gpus=0")
+    settings = ClusterSettings(
+        arguments.cluster,
+        arguments.results.absolute(),
+        arguments.resources,
+        tuple(arguments.resource),
+        arguments.max_parallel,
+        arguments.jobs,
+        devices,
+    )
+    cluster = open_cluster(settings)
+    options = _options(
+        selection,
+        arguments,
+        lambda cell: cluster.target(cell.config.head) or local_target(devices[0]),
+        decode=local,
+        writes=not arguments.dry_run,
+    )
+    tasks = [absolute(task) for task in preflight(selection.cells, options)]
+    if arguments.dry_run:
+        found = sort_tasks(tasks, ledger(arguments.results))
+        for script in cluster.scripts(found.open) if found.open else []:
+            print(f"{script}\n")
+        said = ""
+    else:
+        found, said = submit_open(tasks, lambda: ledger(arguments.results), settings.results, cluster.submit)
+    print(f"{len(found.open)} to run, {len(found.finished)} finished before, {len(found.busy)} queued or running")
+    if said:
+        print(f"{said}\n`bench status` with the same choice of runs follows them; this shell may be closed")
+    return 0
 
 
 def _describe(outcome: Outcome) -> str:
@@ -109,16 +209,17 @@ def _scores(record: Record) -> str:
 
 
 def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
-    from bench.status import state_of
-
-    records = list(read_records(arguments.results))
-    for cell in cells:
-        tests = tests_of(cell.config.train, split_words(arguments.test))
-        state = state_of(cell, records, arguments.results, tests)
-        print(f"{cell.label:30} {cell.config.train:12} seed {cell.config.seed}   {state}")
-    print(f"{len(cells)} runs")
+    from bench.commands.cluster import ledger
     from bench.preflight import predicted_steps, resolve_device
 
+    book = ledger(arguments.results)
+    for cell in cells:
+        tests = tests_of(cell.config.train, split_words(arguments.test))
+        state = book.state_of(cell)
+        lacking = state.lacking(tests)
+        told = f"done but for {', '.join(lacking)}" if lacking else str(state)
+        print(f"{cell.label:30} {cell.config.train:12} seed {cell.config.seed}   {told}")
+    print(f"{len(cells)} runs")
     for line in predicted_steps(cells, resolve_device(arguments.device)):
         print(line)
     return 0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
 
-from bench.commands.common import add_places, add_selection, example, read_selection
+from bench.commands.common import Selection, add_places, add_selection, at_least_one, example, read_selection
+from bench.ledger import KINDS, CellState, Ledger
 from bench.plan import Cell
-from bench.records import read_records
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -15,38 +19,68 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "status",
         help="show how far the runs of a study are",
         description="Show, for each row, training set and seed of a study, whether its run is done, failed, running, "
-        "interrupted or missing.",
-        epilog=example("bench status --preset demo", "bench status --study table1"),
+        "queued, preempted, cancelled, interrupted or missing, wherever it runs.",
+        epilog=example("bench status --preset demo", "bench status --study table1", "bench status --watch 30"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_selection(parser)
     add_places(parser)
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=at_least_one,
+        const=10,
+        metavar="SECONDS",
+        help="show it again every few seconds (default: 10) until nothing is queued or running",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0."""
-    from bench.status import state_of
+    from bench.commands.cluster import ledger
 
     selection = read_selection(arguments)
-    records = list(read_records(arguments.results))
-    states = {_place(cell): state_of(cell, records, arguments.results) for cell in selection.cells}
+    while True:
+        book = ledger(arguments.results)
+        states = {_place(cell): book.state_of(cell) for cell in selection.cells}
+        if arguments.watch and sys.stdout.isatty():
+            print("\033[2J\033[H", end="")
+        print(render(selection, states, book, arguments.results), flush=True)
+        if not arguments.watch or not any(state.busy for state in states.values()):
+            return 0
+        time.sleep(arguments.watch)
+
+
+def render(
+    selection: Selection, states: Mapping[tuple[str, str, int], CellState], book: Ledger, results: object
+) -> str:
+    """The grid, what failed and why, and the count of each state."""
     seeds = sorted({cell.config.seed for cell in selection.cells})
     rows = list(dict.fromkeys((cell.label, cell.config.train) for cell in selection.cells))
+    words = {place: str(state) for place, state in states.items()}
     columns = [f"seed {seed}" for seed in seeds]
-    widths = [max(len(state) for state in [column, *states.values()]) for column in columns]
+    widths = [
+        max(len(column), *(len(words[label, train, seed]) for label, train in rows))
+        for column, seed in zip(columns, seeds, strict=True)
+    ]
     first = max(len(label) for label, _ in rows)
-    second = max(len(train) for _, train in rows)
-    print(f"{selection.study.title}\n{arguments.results}")
-    print(f"{'':{first}}  {'train':{second}}  " + "  ".join(f"{c:{w}}" for c, w in zip(columns, widths, strict=True)))
+    second = max(len("train"), *(len(train) for _, train in rows))
+    lines = [selection.study.title, str(results)]
+    heads = "  ".join(f"{column:{width}}" for column, width in zip(columns, widths, strict=True))
+    lines.append(f"{'':{first}}  {'train':{second}}  {heads}")
     for label, train in rows:
-        cells = [f"{states[label, train, seed]:{width}}" for seed, width in zip(seeds, widths, strict=True)]
-        print(f"{label:{first}}  {train:{second}}  " + "  ".join(cells))
-    done = sum(state == "done" for state in states.values())
-    print(f"{done} of {len(states)} done")
-    if not done and records:
-        presets = sorted({f"--preset {record.preset}" if record.preset else "no preset" for record in records})
-        print(f"{len(records)} other runs are there: {', '.join(presets)}, perhaps with --set or another --study")
-    return 0
+        cells = [f"{words[label, train, seed]:{width}}" for seed, width in zip(seeds, widths, strict=True)]
+        lines.append(f"{label:{first}}  {train:{second}}  " + "  ".join(cells))
+    for state in dict.fromkeys(state for state in states.values() if state.kind == "failed"):
+        lines.append(f"failed: {state.folder.name}: {state.reason}" + (f" (log: {state.log})" if state.log else ""))
+    counts = Counter(state.kind for state in states.values())
+    others = [f"{counts[kind]} {kind}" for kind in KINDS if counts[kind] and kind not in ("done", "missing")]
+    lines.append(", ".join([f"{counts['done']} of {len(states)} done", *others]))
+    lines += book.notes
+    if counts["missing"] == len(states) and book.cells:
+        hints = ", ".join([*book.presets, "perhaps with --set or another --study"])
+        lines.append(f"{len(book.cells)} other runs are there: {hints}")
+    return "\n".join(lines)
 
 
 def _place(cell: Cell) -> tuple[str, str, int]:

@@ -1,0 +1,57 @@
+"""`bench logs`: what a run wrote, wherever it ran."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.commands.common import add_results, at_least_one, example
+from bench.config import nearest
+from bench.errors import UserError
+from bench.jobs import job_logs, read_job
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the parser of `bench`."""
+    parser = subparsers.add_parser(
+        "logs",
+        help="show the logs of a run",
+        description="Show the end of all that a run wrote: its epochs, the output of its job, and the traceback if it "
+        "failed.",
+        epilog=example("bench logs transmatcher-msmt-s0", "bench logs vit-msmt-s1-0a1b2c --lines 100"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("cell", metavar="CELL", help="a run's folder in results/runs/, or how its name begins")
+    parser.add_argument("--lines", type=at_least_one, default=20, metavar="N", help="of each log (default: 20)")
+    add_results(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code 0. Raises UserError for a run that is not there, or a name that several runs begin with."""
+    from bench.commands.cluster import ledger
+
+    folder = find_cell(arguments.results, arguments.cell)
+    state = ledger(arguments.results).state_of_folder(folder)
+    print(f"{folder.name}: {state}" + (f": {state.reason}" if state.reason else ""))
+    job = read_job(folder)
+    logs = [folder / "log.jsonl", *(job_logs(job) if job is not None else []), folder / "error.log"]
+    for log in logs:
+        if log.exists():
+            print(f"\n==> {log} <==")
+            print("\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-arguments.lines :]))
+    return 0
+
+
+def find_cell(results: Path, name: str) -> Path:
+    """The folder of the one run whose id begins with `name`."""
+    folders = sorted(path for path in (results / "runs").glob("*") if path.is_dir())
+    found = [path for path in folders if path.name == name] or [path for path in folders if path.name.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        names = [path.name for path in folders]
+        raise UserError(f"no run {name!r} in {results / 'runs'}{nearest(name, names)}; there are {len(names)}")
+    listed = ", ".join(path.name for path in found[:5])
+    raise UserError(
+        f"{len(found)} runs begin with {name!r}: {listed}{', ...' if len(found) > 5 else ''}; say more of it"
+    )

@@ -1,0 +1,56 @@
+"""The SLURM cluster as `bench` sees it. Asking it imports neither torch nor Submitit; submitting does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bench.jobs import ClusterSettings, Entry, Job
+from slurm import queue
+from slurm.resources import ResourceTable
+
+if TYPE_CHECKING:
+    from bench.cell import CellTask
+    from bench.preflight import Target
+    from slurm.submission import Submission
+
+
+class SlurmCluster:
+    """The cluster that SLURM's commands on this machine speak to."""
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self._settings, self._table = settings, ResourceTable(settings.resources, settings.overrides)
+
+    def target(self, head: str) -> Target:
+        """What the resources say. `auto` precision on a GPU is bfloat16, since the GPU is not known yet."""
+        from bench.preflight import Target
+
+        resources = self._table.of(head)
+        return Target("cuda" if resources.gpus else "cpu", True, resources.cpus)
+
+    def queue(self) -> Mapping[tuple[str, int | None], Entry]:
+        """This user's jobs."""
+        return queue.queue()
+
+    def ends(self, jobs: Sequence[Job]) -> Mapping[tuple[str, int | None], str]:
+        """How forgotten jobs ended, where SLURM keeps accounts."""
+        return queue.ends(jobs)
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """End jobs."""
+        queue.cancel(ids)
+
+    def scripts(self, tasks: Sequence[CellTask]) -> list[str]:
+        """The sbatch scripts, each with the cells of its array."""
+        return self._submission.scripts(tasks)
+
+    def submit(self, tasks: Sequence[CellTask]) -> str:
+        """Submit arrays. Raises UserError with SLURM's words where one is refused; those before it stay."""
+        return self._submission.submit(tasks)
+
+    @cached_property
+    def _submission(self) -> Submission:
+        from slurm.submission import Submission
+
+        return Submission(self._settings, self._table)

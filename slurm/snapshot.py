@@ -1,0 +1,86 @@
+"""The code as it is at submission, so that a run is not changed by what is edited while it waits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import bench
+from bench.provenance import SNAPSHOT, code_version
+
+SUFFIXES = (".py", ".yaml", ".cpp", ".h")
+PACKAGES = ("bench", "variants", "slurm")
+DATA = ("results/__init__.py", "results/paper.yaml")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A frozen copy of the code."""
+
+    path: Path
+    commit: str
+    dirty: bool | None
+
+
+def snapshot_of(results: Path) -> Snapshot:
+    """Where the present code's copy belongs; nothing is written."""
+    root = Path(bench.__file__).parent.parent
+    commit, dirty = code_version(Path(bench.__file__).parent)
+    whole = hashlib.sha256(f"{commit} {dirty}".encode())
+    for file in _files(root):
+        whole.update(f"\0{file.relative_to(root)}\0".encode() + file.read_bytes())
+    return Snapshot(results.absolute() / "snapshots" / whole.hexdigest()[:16], commit, dirty)
+
+
+def freeze(results: Path) -> Snapshot:
+    """Copy the code below the results folder. The same code is copied once, whoever submits it and how often."""
+    snapshot = snapshot_of(results)
+    if snapshot.path.is_dir():
+        return snapshot
+    root = Path(bench.__file__).parent.parent
+    snapshot.path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=snapshot.path.parent, prefix=".snapshot-"))
+    try:
+        for file in _files(root):
+            target = temporary / file.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        account = {"commit": snapshot.commit, "dirty": snapshot.dirty}
+        (temporary / SNAPSHOT).write_text(json.dumps(account), encoding="utf-8")
+        temporary.chmod(0o755)
+        temporary.rename(snapshot.path)
+    except OSError:
+        if not snapshot.path.is_dir():  # else somebody else was quicker
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return snapshot
+
+
+def keep_head(head: str, snapshot: Path) -> str:
+    """What names a head in a job: a head's file is copied beside the frozen code, a name stays."""
+    path = Path(head)
+    if not head.endswith(".py") or not path.is_file():
+        return head
+    source = path.read_bytes()
+    target = snapshot / "heads" / hashlib.sha256(source).hexdigest()[:16] / path.name
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_bytes(source)
+        temporary.replace(target)
+    return str(target)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted(path for path in (root / package).rglob("*") if path.suffix in SUFFIXES and path.is_file())
+    for name in DATA:
+        if (root / name).is_file():
+            yield root / name

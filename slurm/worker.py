@@ -1,0 +1,140 @@
+"""What a job runs: one cell, in a process of its own that may die, and what becomes of it when it is cut off."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from types import FrameType
+
+from bench.cell import BUSY, INTERRUPTED, CellTask, run_cell
+from bench.errors import UserError
+from bench.heartbeat import State, present_job, read_heartbeat, restate
+from bench.interruption import STOP_SIGNALS
+from slurm import queue
+from slurm.queue import JobInfo
+
+SIGNAL_SECONDS = "BENCH_SIGNAL_SECONDS"
+"""The variable that tells a job how long before its end it is to be told."""
+BUSY_SECONDS = 5.0
+"""How often a job looks whether a cell that another process has is free."""
+TIME_MARGIN = 90.0
+"""SLURM looks at time limits once a minute, so the signal before the end may come this much too early."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a cut-off run is, and whether its job has to put itself back into the queue."""
+
+    state: State
+    requeue: bool
+    reason: str
+
+
+def run_job(task: CellTask) -> str:
+    """Run a cell to its end, as far as this job gets; returns how it ended."""
+    outcome = _Supervisor(task).run()
+    print(f"{task.cell}: {outcome}", flush=True)
+    return outcome
+
+
+def decide(job: JobInfo, signal_name: str, restarts: int, now: float, announced: float = 120.0) -> Decision:
+    """What SLURM's own account makes of a run that left at a signal. `restarts` is how often it was requeued before,
+    `announced` how many seconds before the end of its time SIGUSR2 was ordered.
+
+    A job that ends by itself in the grace time of a preemption counts as completed and would not come back: it has to
+    be requeued. One that SLURM has requeued already must not be, since that would cut off its next start.
+    """
+    left = job.limit - now if job.limit is not None else math.inf
+    if job.state.startswith("CANCELLED"):
+        return Decision("cancelled", False, "cancelled by scancel")
+    if job.restarts > restarts or job.state == "PENDING":
+        return Decision("preempted", False, "preempted; SLURM has requeued it")
+    if job.preempt_time is not None:
+        return Decision("preempted", True, "preempted by another job")
+    if job.state == "TIMEOUT" or left <= 0:
+        return Decision("timed out", True, "its time was up")
+    if job.state != "RUNNING":
+        # While its processes end, SLURM says COMPLETING, whatever ended it; with time left, that was scancel.
+        return Decision("cancelled", False, "cancelled by scancel")
+    if signal_name == "SIGUSR2" and left <= announced + TIME_MARGIN:
+        return Decision("timed out", True, "its time was nearly up")
+    return Decision("preempted", True, f"told to leave by {signal_name}")
+
+
+class _Supervisor:
+    """Starts the cell again where its process died; the cell itself fails when that happens time and again."""
+
+    def __init__(self, task: CellTask) -> None:
+        self.task, self.child, self.told = task, None, False
+
+    def run(self) -> str:
+        # These replace Submitit's own handlers, which guess whether a signal means a time-out.
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._forward)
+        while True:
+            code = self._run_once()
+            if code == INTERRUPTED:
+                return self._settle()
+            if code >= 0 and code != BUSY:
+                return "done" if code == 0 else "failed"
+            if self.told:
+                # Nothing of this process was saved, but what was before is safe.
+                return self._settle()
+            if code == BUSY:
+                time.sleep(BUSY_SECONDS)
+            else:
+                print(f"the process was ended by {signal.Signals(-code).name}; starting it again", file=sys.stderr)
+
+    def _run_once(self) -> int:
+        # A signal between the fork and the cell's first look would be lost: it is held back until the cell listens.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        self.child = multiprocessing.get_context("fork").Process(target=_child, args=(self.task,))
+        self.child.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        self.child.join()
+        return self.child.exitcode
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        self.told = True
+        if self.child is not None and self.child.pid is not None and self.child.is_alive():
+            os.kill(self.child.pid, number)
+
+    def _settle(self) -> str:
+        """Find out why, say so in the heartbeat, and go back into the queue if SLURM does not do that itself."""
+        # Of an array, the place too: SLURM takes the number alone for the whole array.
+        identity = present_job()
+        if identity is None:
+            return "interrupted"
+        heartbeat = read_heartbeat(self.task.folder)
+        signal_name = heartbeat.reason if heartbeat is not None else ""
+        decision = _ask_and_decide(identity, signal_name)
+        restate(self.task.folder, decision.state, decision.reason)
+        print(f"{decision.state}: {decision.reason}", flush=True)
+        if decision.requeue:
+            try:
+                queue.requeue(identity)
+            except UserError as fault:
+                # "Job is pending execution": SLURM was quicker.
+                print(f"not requeued: {fault}", file=sys.stderr, flush=True)
+        return decision.state
+
+
+def _ask_and_decide(identity: str, signal_name: str) -> Decision:
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    announced = float(os.environ.get(SIGNAL_SECONDS, "120"))
+    for _ in range(3):
+        try:
+            return decide(queue.show_job(identity), signal_name, restarts, time.time(), announced)
+        except UserError as fault:
+            print(f"cannot ask SLURM: {fault}", file=sys.stderr, flush=True)
+            time.sleep(1.0)
+    return Decision("preempted", True, f"told to leave by {signal_name}; SLURM does not say why")
+
+
+def _child(task: CellTask) -> None:
+    raise SystemExit(run_cell(task))
