@@ -53,7 +53,7 @@ def small_blocks(tiny_config):
     """A configuration whose sampling and testing go in blocks of one or a few pairs."""
 
     def make(**training):
-        return tiny_config(training={"epochs": 2, **training}, evaluation={"memory_gib": 4 / 2**20, "batch": 4})
+        return tiny_config(training={"epochs": 2, **training}, evaluation={"memory_gib": 7 / 2**20, "batch": 4})
 
     return make
 
@@ -127,7 +127,7 @@ def test_all_global_generators_go_on_where_they_were():
     assert draw() == first
 
 
-@pytest.mark.parametrize("kib", [100_000, 12, 4])
+@pytest.mark.parametrize("kib", [100_000, 12, 7])
 def test_a_test_cut_at_any_safe_point_ends_with_the_same_ranks(tiny_config, small_dataset, tmp_path, kib):
     """With the gallery's representations in memory, on disk, and scores in many blocks."""
     dataset, images = small_dataset
