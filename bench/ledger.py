@@ -190,7 +190,9 @@ class Ledger:
         entry = self._queue.get((job.name, job.index))
         known = heartbeat is not None and heartbeat.updated > job.submitted
         if entry is not None and entry.active:
-            if entry.state in RUNS:
+            # A run that has left goes on COMPLETING for some seconds on its way back into the queue.
+            left = known and heartbeat.state in ("preempted", "timed out") and entry.state == "COMPLETING"
+            if entry.state in RUNS and not left:
                 return self._make(folder, "running", "starting", entry=entry)
             kind: Kind = "preempted" if known and heartbeat.state != "timed out" else "queued"
             return self._make(folder, kind, str(heartbeat.place) if known else "", entry=entry)

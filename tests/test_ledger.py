@@ -98,7 +98,9 @@ def test_a_fresh_heartbeat_is_believed_before_the_queue(cell, folder, tmp_path):
 def test_a_run_that_left_and_waits_again_is_preempted(cell, folder, tmp_path):
     give_job(folder)
     beat(folder, "preempted")
-    assert str(told(cell, tmp_path, PlayedScheduler(QUEUED))[0]) == "preempted, epoch 3 of 15, 20 %"
+    for state in ("COMPLETING", "PENDING"):
+        entries = {("b-1", 4): Entry("17_4", state, "None")}
+        assert str(told(cell, tmp_path, PlayedScheduler(entries))[0]) == "preempted, epoch 3 of 15, 20 %"
 
 
 def test_a_run_whose_time_was_up_is_queued_again(cell, folder, tmp_path):
