@@ -260,16 +260,17 @@ def test_torch_compile_keeps_it_whole(same):
     inputs = (query, None if same else gallery, prior)
     for found, expected in zip(results(compiled, *inputs), results(maxima, *inputs), strict=True):
         assert torch.equal(found, expected)
-    torch.library.opcheck(_maxima, (query.requires_grad_(), None if same else gallery, prior.requires_grad_(), True))
+    leaves = (query.requires_grad_(), None if same else gallery, prior.requires_grad_())
+    for rounded in (True, False):
+        torch.library.opcheck(_maxima, (*leaves, rounded))
 
 
-def test_autocast_casts_the_images_and_keeps_what_was_summed(path):
+def test_autocast_casts_the_images_and_keeps_maxima_as_they_were_summed(path):
     query, gallery, prior = draw((2, 3, 7, 5))
     for dtype in (torch.bfloat16, torch.float16):
         with torch.autocast("cpu", dtype=dtype):
             found = results(maxima, query, gallery, prior.sigmoid())
             twice = maxima(query, query)
-        assert twice.dtype == torch.float32
-        assert all(part.dtype == torch.float32 for part in found)
+        assert all(part.dtype == torch.float32 for part in (twice, *found))
         expected = maxima(query.to(dtype), gallery.to(dtype), prior.sigmoid())
-        assert torch.equal(found[0].to(dtype), expected)
+        assert expected.dtype == dtype and torch.equal(found[0].to(dtype), expected)
