@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.commands.common import at_least_one, example
 
 # Blocks of few pairs, so that sampling and testing of tiny sets have moments enough to be killed in.
-MEMORY_GIB = 2 / 2**20
+MEMORY_GIB = 12 / 2**20
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
