@@ -180,7 +180,7 @@ def test_tests_with_made_up_features_are_told_with_rate_memory_and_plan(tmp_path
 
 def test_tenfold_cases_have_a_tenth_of_what_their_representations_take():
     on_disk, again = around.streaming_cases("transmatcher", threads=1)
-    per_image = 4 * 3 * 12 * 4 * 64
+    per_image = 4 * 3 * 4 * 512
     assert on_disk.budget == per_image * (on_disk.queries + on_disk.gallery) // 10
     assert on_disk.spill and not again.spill and again.budget == on_disk.budget
 

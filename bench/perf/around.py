@@ -14,7 +14,7 @@ from bench.perf.ranking import measure_ranking
 from bench.perf.records import Comparison, Streaming, Timing
 from bench.perf.streaming import StreamingCase, StreamingSpeed, compare_gallery_sizes, measure_streaming
 
-TENFOLD_SHAPE, TENFOLD_QUERIES, TENFOLD_GALLERY = (64, 12, 4), 600, 40_000
+TENFOLD_SHAPE, TENFOLD_QUERIES, TENFOLD_GALLERY = (512, 4, 1), 600, 40_000
 """Maps and images of a test whose representations are ten times its memory budget."""
 
 
