@@ -67,7 +67,8 @@ class TransMatcher(Head):
 
     def levels(self, feature_map: Tensor) -> list[Tensor]:
         """The N maps that feed the N decoders, each [B, T, d]."""
-        tokens = tokens_of(feature_map)
+        # Every layer that reads a turned view makes a copy of its own.
+        tokens = tokens_of(feature_map).contiguous()
         levels = [tokens] if self.first_level == "neck" else []
         if self.position is not None:
             tokens = tokens + self.position

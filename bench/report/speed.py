@@ -158,6 +158,14 @@ def _rate(form: str) -> Entry:
     return entry
 
 
+def _units(form: str) -> Entry:
+    def entry(item: Comparison, footnotes: Footnotes) -> Text:
+        plural = "queries" if item.unit == "query" else f"{item.unit}s"
+        return Text(f"{_rate(form)(item, footnotes).body} {plural}")
+
+    return entry
+
+
 def _gflops(form: str) -> Entry:
     def entry(item: Comparison, footnotes: Footnotes) -> Text:
         median = item.median(form)
@@ -219,8 +227,8 @@ _AROUND = (
     _Field(Column("ours", "time"), _seconds(OURS)),
     _Field(Column("plain", "time"), _seconds(PLAIN)),
     _Field(Column("plain/ours", "ratio"), _ratio(PLAIN, OURS)),
-    _Field(Column("ours", "units/s"), lambda item, notes: Text(f"{_rate(OURS)(item, notes).body} {item.unit}s")),
-    _Field(Column("plain", "units/s"), lambda item, notes: Text(f"{_rate(PLAIN)(item, notes).body} {item.unit}s")),
+    _Field(Column("ours", "units/s"), _units(OURS)),
+    _Field(Column("plain", "units/s"), _units(PLAIN)),
 )
 
 
