@@ -91,7 +91,7 @@ class Head(nn.Module):
     """A way of matching two images: `encode` each one, then `match` all pairs.
 
     A head is constructed as `Head((d, h, w), **options)`, options keyword-only with literal defaults. The laws
-    that every head obeys are listed in `tests/laws.py`; `bench check-head FILE` runs them on a file of your own.
+    that every head obeys are listed in `variants/_laws.py`; `bench check-head FILE` runs them on a file of your own.
     """
 
     numerics: ClassVar[int] = 1

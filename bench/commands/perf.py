@@ -9,11 +9,10 @@ import sys
 from bench.commands.common import add_results, at_least_one, example
 from bench.config import cpus, one_of, split_words
 from bench.errors import UserError
+from bench.perf import DEFAULT_PARTS, PARTS
 from bench.progress import Progress
 
 DTYPES = ("float32", "bfloat16", "float16")
-PARTS = ("matching", "around", "peers", "streaming")
-DEFAULT_PARTS = PARTS[:3]
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

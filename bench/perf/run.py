@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 import variants
+from bench.perf import AROUND, MATCHING, PEERS, STREAMING
 from bench.perf.around import data_path, metrics, streaming
 from bench.perf.measure import interleave, products_run
 from bench.perf.peak import extra_bytes
@@ -24,14 +25,9 @@ PLAIN_FLOAT32 = "plain float32"
 """The plain form in float32 beside another dtype: what one starts from."""
 
 
-MATCHING, AROUND, PEERS, STREAMING = "matching", "around", "peers", "streaming"
-PARTS = (MATCHING, AROUND, PEERS, STREAMING)
-"""Parts of a measurement that can be asked for by name; the last one only so, since it takes long."""
-
-
 @dataclass(frozen=True)
 class PerfPlan:
-    """What to measure: `subjects` are heads and the operator, `dtypes` names of torch dtypes, `parts` some of PARTS."""
+    """What to measure: `subjects` are heads and the operator, `dtypes` torch names, `parts` some of PARTS."""
 
     sizes: PerfSizes
     subjects: tuple[str, ...]
