@@ -32,7 +32,7 @@ class TransMatcher(Head):
     `prior_embed` switch the parts of Table 3.
     """
 
-    numerics = 2
+    numerics = 3
 
     def __init__(
         self,
