@@ -1,12 +1,12 @@
 """Running cells through Submitit: on a SLURM cluster, detached on this machine, or one by one for a debugger.
 
-`cluster` is the one call that `bench` makes; of `bench`, this package runs nothing but `bench.cell.run_cell` and,
-for several cells on one machine, `bench.runner.run_all`.
+`cluster` is the one call that `bench` makes; of `bench`, this package runs nothing but `bench.running.cell.run_cell`
+and, for several cells on one machine, `bench.running.runner.run_all`.
 """
 
 from __future__ import annotations
 
-from bench.jobs import Cluster, ClusterSettings
+from bench.running.jobs import Cluster, ClusterSettings
 
 
 def cluster(settings: ClusterSettings) -> Cluster:

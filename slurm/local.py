@@ -14,10 +14,10 @@ from types import FrameType
 
 from submitit import DebugExecutor, LocalExecutor
 
-from bench.cell import CellTask, run_cell
 from bench.errors import UserError
-from bench.jobs import ClusterSettings, Entry, Job, write_job
-from bench.runner import Outcome, default_jobs, run_all
+from bench.running.cell import CellTask, run_cell
+from bench.running.jobs import ClusterSettings, Entry, Job, write_job
+from bench.running.runner import Outcome, default_jobs, run_all
 from slurm.snapshot import freeze, keep_head
 
 NO_LIMIT_MINUTES = 60 * 24 * 365

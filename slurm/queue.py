@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bench.errors import UserError
-from bench.jobs import Entry, Job
+from bench.running.jobs import Entry, Job
 
 PATIENCE = 5.0
 """Seconds that a question may take."""

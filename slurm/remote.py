@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.jobs import ClusterSettings, Entry, Job
+from bench.running.jobs import ClusterSettings, Entry, Job
 from slurm import queue
 from slurm.resources import ResourceTable
 
 if TYPE_CHECKING:
-    from bench.cell import CellTask
-    from bench.preflight import Target
+    from bench.running.cell import CellTask
+    from bench.running.preflight import Target
     from slurm.submission import Submission
 
 
@@ -24,7 +24,7 @@ class SlurmCluster:
 
     def target(self, head: str) -> Target:
         """What the resources say. `auto` precision on a GPU is bfloat16, since the GPU is not known yet."""
-        from bench.preflight import Target
+        from bench.running.preflight import Target
 
         resources = self._table.of(head)
         return Target("cuda" if resources.gpus else "cpu", True, resources.cpus)

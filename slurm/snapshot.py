@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench
-from bench.provenance import SNAPSHOT, code_version
+from bench.journal.provenance import SNAPSHOT, code_version
 
 SUFFIXES = (".py", ".yaml", ".cpp", ".h")
 PACKAGES = ("bench", "variants", "slurm")

@@ -16,10 +16,10 @@ from pathlib import Path
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from bench.cell import CellTask
 from bench.environment import RUN_ENVIRONMENT
 from bench.errors import UserError
-from bench.jobs import JOB, ClusterSettings, Job, read_job, write_job
+from bench.running.cell import CellTask
+from bench.running.jobs import JOB, ClusterSettings, Job, read_job, write_job
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
 from slurm.resources import Resources, ResourceTable, minutes_of

@@ -11,10 +11,10 @@ import time
 from dataclasses import dataclass
 from types import FrameType
 
-from bench.cell import BUSY, INTERRUPTED, CellTask, run_cell
 from bench.errors import UserError
-from bench.heartbeat import State, present_job, read_heartbeat, restate
-from bench.interruption import STOP_SIGNALS
+from bench.journal.heartbeat import State, present_job, read_heartbeat, restate
+from bench.journal.signals import STOP_SIGNALS
+from bench.running.cell import BUSY, INTERRUPTED, CellTask, run_cell
 from slurm import queue
 from slurm.queue import JobInfo
 

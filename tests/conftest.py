@@ -20,7 +20,7 @@ from bench.config import CellConfig
 from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.data.standin import write_standin
-from bench.plan import load_preset, load_study, plan, resolve
+from bench.study.plan import load_preset, load_study, plan, resolve
 
 GOLDEN = Path(__file__).parent / "golden"
 

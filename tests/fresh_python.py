@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+
+from places import ROOT
 
 
 def run(code: str, **environment: str) -> str:
     """What a fresh interpreter prints."""
-    root = str(Path(__file__).parents[1])
-    variables = {**os.environ, "PYTHONPATH": root, **environment}
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,4 +1,4 @@
-"""Who may know whom: variants nothing of bench, bench no head by name, of slurm one call; slurm runs cells."""
+"""Who may know whom: no room of bench one above it; variants nothing of bench; bench of slurm one call."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import variants
 
-ROOT = Path(__file__).parent.parent
+FLOORS = (
+    {"commands"},
+    {"report"},
+    {"perf", "running"},
+    {"training"},
+    {"testing"},
+    {"study", "network"},
+    {"data", "journal"},
+)
+"""The folders of bench from top to bottom; each imports only those on floors below its own."""
 
 
 def imports(path: Path) -> set[str]:
@@ -42,11 +52,44 @@ def test_bench_knows_of_slurm_one_call_in_one_place():
         assert found == ({"slurm", "slurm.cluster"} if path.name == "cluster.py" else set()), path
 
 
+def room_of(module: str) -> str:
+    """The folder of bench in which a module lies; "" for those on the ground, and for the command line above all."""
+    name = module.split(".")[1] if "." in module else ""
+    return name if (ROOT / "bench" / name).is_dir() else ""
+
+
+def test_every_folder_of_bench_has_its_floor():
+    folders = {path.name for path in (ROOT / "bench").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == {room for floor in FLOORS for room in floor}
+
+
+def test_no_import_of_bench_points_up_or_to_a_room_beside():
+    floor_of = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    for path in sources("bench"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        own = room_of(module)
+        if module in ("bench.cli", "bench.__main__"):
+            continue  # the door, above all rooms
+        for name in imports(path):
+            room = room_of(name) if name.startswith("bench.") else ""
+            if room and room != own:
+                assert own, f"{path} lies on the ground and imports {name}"
+                assert floor_of[own] < floor_of[room], f"{path} imports {name}, which lies above it or beside it"
+
+
+def test_every_package_says_what_is_in_it():
+    for package in ("bench", "variants", "slurm", "results"):
+        for path in (ROOT / package).rglob("*.py"):
+            if path.name == "__init__.py":
+                assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+                assert (path.parent / "__init__.py").is_file()
+
+
 def test_slurm_runs_cells_and_computes_nothing():
-    data = {"config", "environment", "errors", "heartbeat", "interruption", "jobs", "preflight", "provenance"}
+    allowed = {"bench.config", "bench.environment", "bench.errors", "bench.journal", "bench.running"}
     for path in sources("slurm"):
         found = {name for name in imports(path) if name.split(".")[0] in ("bench", "variants", "torch", "results")}
-        assert {name.split(".")[1] for name in found if name.startswith("bench.")} <= data | {"cell", "runner"}, path
+        assert {".".join(name.split(".")[:2]) for name in found if name.startswith("bench.")} <= allowed, path
         assert not {name for name in found if not name.startswith("bench")}, path
 
 
@@ -55,7 +98,10 @@ def test_bench_knows_no_head_by_name():
     allowed = {"variants", "variants._base", "variants._base.Head", "variants._base.Repr", "variants.HeadError"}
     checks = {"variants._laws", "variants._laws.all_laws", "variants._laws.make"}
     operator = {"variants._base.Product", "variants.kernels"}
-    operator |= {f"variants.kernels.{name}" for name in ("dense_maxima", "kernel_name", "maxima", "maxima_products")}
+    operator |= {
+        f"variants.kernels.{name}"
+        for name in ("dense_maxima", "give_back_freed_memory", "kernel_name", "maxima", "maxima_products")
+    }
     for path in sources("bench"):
         found = {name for name in imports(path) if name.split(".")[0] == "variants"}
         extra = checks if path.name == "check_head.py" else set()
@@ -67,7 +113,16 @@ def test_bench_knows_no_head_by_name():
 
 
 @pytest.mark.parametrize(
-    "module", ["bench.cli", "bench.plan", "bench.records", "bench.data", "bench.ledger", "slurm.queue", "variants"]
+    "module",
+    [
+        "bench.cli",
+        "bench.study.plan",
+        "bench.journal.record",
+        "bench.data",
+        "bench.running.ledger",
+        "slurm.queue",
+        "variants",
+    ],
 )
 def test_planning_imports_neither_torch_nor_plotting(module):
     code = f"import sys, {module}; print(*sorted({{'torch', 'matplotlib', 'pandas', 'seaborn'}} & set(sys.modules)))"

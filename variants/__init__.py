@@ -6,6 +6,8 @@
 One file of this folder is one head, found by its file name; nothing else needs editing to add one. Heads outside
 the repository are found under the entry point group `pairbench.variants`, or given as a path to a Python file.
 The catalogue is read from source text, so listing heads and checking their options costs no import of torch.
+
+May import nothing of `bench`, `slurm` or `results`.
 """
 
 from __future__ import annotations

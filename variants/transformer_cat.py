@@ -8,17 +8,15 @@ from torch import Tensor, nn
 from variants._base import Product, Repr
 from variants._layers import (
     PairNorm,
-    PairwiseHead,
     check_layers,
     choose,
     draw_xavier,
     encoder_layers,
     encoder_products,
-    pair_up,
     position_embedding,
-    score_pairs_in_blocks,
     tokens_of,
 )
+from variants._pairs import PairwiseHead, pair_up, score_pairs_in_blocks
 from variants.kernels import exact_linear
 
 

@@ -11,7 +11,6 @@ from variants._base import Product, Repr
 from variants._layers import (
     DecoderLayer,
     PairNorm,
-    PairwiseHead,
     attention_products,
     check_layers,
     choose,
@@ -19,11 +18,10 @@ from variants._layers import (
     encoder_layers,
     encoder_products,
     feedforward_products,
-    pair_up,
     position_embedding,
-    score_pairs_in_blocks,
     tokens_of,
 )
+from variants._pairs import PairwiseHead, pair_up, score_pairs_in_blocks
 from variants.kernels import exact_linear
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bench.commands.common import add_places, add_selection, example, read_selection
-from bench.jobs import ClusterSettings, write_job
+from bench.running.jobs import ClusterSettings, write_job
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

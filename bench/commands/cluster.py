@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.jobs import Cluster, ClusterSettings
-from bench.ledger import Ledger
+from bench.running.jobs import Cluster, ClusterSettings
+from bench.running.ledger import Ledger
 
 
 def open_cluster(settings: ClusterSettings) -> Cluster:

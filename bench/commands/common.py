@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import parse_overrides, split_words
-from bench.plan import Cell, Preset, Study, load_preset, load_study, parse_seeds, plan
+from bench.study.plan import Cell, Preset, Study, load_preset, load_study, parse_seeds, plan
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 the same bits, 1 something differs or a run failed."""
     from bench.config import parse_overrides
     from bench.data.standin import write_standin
-    from bench.drill import describe, epochs_for, run_drill
-    from bench.plan import load_preset, load_study, plan
-    from bench.preflight import RunOptions, local_target, preflight
+    from bench.running.drill import describe, epochs_for, run_drill
+    from bench.running.preflight import RunOptions, local_target, preflight
+    from bench.study.plan import load_preset, load_study, plan
 
     preset = load_preset("tiny")
     changes = [f"training.epochs={epochs_for(arguments.kills)}", f"evaluation.memory_gib={MEMORY_GIB}"]

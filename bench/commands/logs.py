@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.commands.common import add_results, at_least_one, example
 from bench.config import nearest
 from bench.errors import UserError
-from bench.jobs import job_logs, read_job
+from bench.running.jobs import job_logs, read_job
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

@@ -62,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.perf.measure import available_bytes
     from bench.perf.records import PerfSizes
     from bench.perf.run import PerfPlan, measure, subjects_of
-    from bench.preflight import resolve_device
     from bench.report.render import notes_text, to_text
     from bench.report.speed import speed_tables
+    from bench.running.preflight import resolve_device
     from variants import HeadError
 
     dtypes = tuple(one_of("dtype", word, DTYPES) for word in split_words(arguments.dtype) or ())

@@ -20,15 +20,15 @@ from bench.commands.common import (
 )
 from bench.config import cpus, split_words
 from bench.errors import UserError
-from bench.jobs import CLUSTERS
-from bench.plan import Cell, tests_of
+from bench.journal.pulse import SAVE_SECONDS
+from bench.journal.record import Record
 from bench.progress import Progress
-from bench.pulse import SAVE_SECONDS
-from bench.records import Record
+from bench.running.jobs import CLUSTERS
+from bench.study.plan import Cell, tests_of
 
 if TYPE_CHECKING:
-    from bench.preflight import RunOptions, Target
-    from bench.runner import Outcome
+    from bench.running.preflight import RunOptions, Target
+    from bench.running.runner import Outcome
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -100,9 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _hand_over(selection, arguments)
     if arguments.dry_run:
         return _dry_run(selection.cells, arguments)
-    from bench.cell import ERROR_LOG
-    from bench.preflight import devices_at_hand, local_target, predicted_steps, preflight
-    from bench.runner import default_jobs, run_all
+    from bench.running.cell import ERROR_LOG
+    from bench.running.preflight import devices_at_hand, local_target, predicted_steps, preflight
+    from bench.running.runner import default_jobs, run_all
 
     devices = devices_at_hand(arguments.device)
     options = _options(selection, arguments, lambda _: local_target(devices[0]))
@@ -136,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _options(
     selection: Selection, arguments: argparse.Namespace, target: Callable[[Cell], Target], **more: bool
 ) -> RunOptions:
-    from bench.preflight import RunOptions
+    from bench.running.preflight import RunOptions
 
     return RunOptions(
         results=arguments.results,
@@ -157,9 +157,9 @@ def _options(
 def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
     """Submit what lacks results, or show what would be submitted."""
     from bench.commands.cluster import ledger, open_cluster
-    from bench.jobs import ClusterSettings
-    from bench.preflight import devices_at_hand, local_target, preflight
-    from bench.submission import absolute, sort_tasks, submit_open
+    from bench.running.jobs import ClusterSettings
+    from bench.running.preflight import devices_at_hand, local_target, preflight
+    from bench.running.submission import absolute, sort_tasks, submit_open
 
     local = arguments.cluster != "slurm"
     devices = devices_at_hand(arguments.device) if local else ()
@@ -210,7 +210,7 @@ def _scores(record: Record) -> str:
 
 def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
     from bench.commands.cluster import ledger
-    from bench.preflight import predicted_steps, resolve_device
+    from bench.running.preflight import predicted_steps, resolve_device
 
     book = ledger(arguments.results)
     for cell in cells:

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bench.commands.common import Selection, add_places, add_selection, at_least_one, example, read_selection
-from bench.ledger import KINDS, CellState, Ledger
-from bench.plan import Cell
+from bench.running.ledger import KINDS, CellState, Ledger
+from bench.study.plan import Cell
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

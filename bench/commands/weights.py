@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0."""
-    from bench.backbone import fetch_weights
+    from bench.network.backbone import fetch_weights
 
     print(fetch_weights(arguments.arch, arguments.ibn, progress=sys.stderr.isatty()))
     return 0

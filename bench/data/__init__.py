@@ -1,4 +1,7 @@
-"""The data sets: found, read and checked. `load_dataset` is what the rest of the suite calls."""
+"""The data sets: found, read and checked; their images decoded and kept. `load_dataset` is the way in.
+
+May import none of the other rooms.
+"""
 
 from bench.data.dataset import Dataset, ImageRecord
 from bench.data.sets import NAMES, Description, describe, load_dataset

@@ -1,71 +1,14 @@
-"""Images of a data set, decoded and resized once, kept as uint8 in a memory-mapped file.
-
-The file's name holds the data fingerprint and the size, so other data or sizes never meet an old file; it appears
-only when complete.
-"""
+"""One image file as an array."""
 
 from __future__ import annotations
 
-import mmap
-import os
-import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.data.dataset import Dataset, ImageRecord
 from bench.errors import UserError
-from bench.progress import Progress
-
-
-def split_records(dataset: Dataset, split: str) -> tuple[ImageRecord, ...]:
-    """The images of "train", or of "test": the queries, then the gallery."""
-    return dataset.train if split == "train" else dataset.query + dataset.gallery
-
-
-def load_images(
-    dataset: Dataset, split: str, height: int, width: int, cache: Path, workers: int, progress: Progress
-) -> NDArray[np.uint8]:
-    """[n, 3, height, width] RGB of `split_records`, memory-mapped; decoded first if the cache lacks it.
-
-    Raises UserError naming the first image that cannot be read, or the cache folder if it cannot be written.
-    """
-    name = f"{dataset.name}-{split}-{dataset.fingerprint[:16]}-{height}x{width}.npy"
-    path = cache / name
-    if not path.exists():
-        records = split_records(dataset, split)
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=cache, prefix=f".{name}.")
-            os.close(handle)
-        except OSError as fault:
-            raise UserError(
-                f"cannot write the image cache {cache}: {fault.strerror}; use --results elsewhere"
-            ) from fault
-        try:
-            _decode_all(records, Path(temporary), height, width, workers, f"{dataset.name} {split}", progress)
-            Path(temporary).replace(path)
-        except OSError as fault:
-            raise UserError(f"cannot write the image cache {cache}: {fault.strerror}") from fault
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    return np.load(path, mmap_mode="r")
-
-
-def pick(images: NDArray[np.uint8], positions: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """A copy of the images [n, ...] at `positions`, for which a memory-mapped file is read and let go again.
-
-    Else the system would count the whole file, once read, as memory of this process.
-    """
-    some = np.asarray(images)[positions]
-    if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
-        images._mmap.madvise(mmap.MADV_DONTNEED)
-    return some
 
 
 def decode(path: Path, height: int, width: int) -> NDArray[np.uint8]:
@@ -78,26 +21,3 @@ def decode(path: Path, height: int, width: int) -> NDArray[np.uint8]:
             f"cannot read the image {path} ({fault}); replace it, and look for others with `bench data check --deep`"
         ) from fault
     return np.asarray(resized).transpose(2, 0, 1)
-
-
-def _decode_all(
-    records: Sequence[ImageRecord],
-    file: Path,
-    height: int,
-    width: int,
-    workers: int,
-    what: str,
-    progress: Progress,
-) -> None:
-    images = open_memmap(file, mode="w+", dtype=np.uint8, shape=(len(records), 3, height, width))
-
-    def fill(position: int) -> None:
-        images[position] = decode(records[position].path, height, width)
-
-    # Threads: Pillow lets go of the interpreter lock while it decodes and resizes.
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        done = pool.map(fill, range(len(records)))
-        with progress.bar(len(records), f"decode {what}", "image") as bar:
-            for _ in done:
-                bar.update()
-    images.flush()

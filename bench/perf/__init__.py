@@ -1,4 +1,7 @@
-"""Speed and memory of matching, beside plain PyTorch and beside what the hardware's matrix products allow."""
+"""Speed and memory of matching, beside plain PyTorch and beside what the hardware's matrix products allow.
+
+May import all rooms below: training, testing, network, data, journal.
+"""
 
 MATCHING, AROUND, PEERS, STREAMING = "matching", "around", "peers", "streaming"
 PARTS = (MATCHING, AROUND, PEERS, STREAMING)

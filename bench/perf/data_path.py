@@ -17,12 +17,13 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as pillow
 
-from bench.augment import Change, augment, draw_change, to_float
 from bench.config import Augmentation
 from bench.data import ImageRecord
+from bench.data.batches import pick, to_float
+from bench.data.cache import load_images
 from bench.data.dataset import Dataset
-from bench.data.images import load_images, pick
 from bench.progress import QUIET
+from bench.training.augment import Change, augment, draw_change
 
 MARKET_SIZE = (128, 64)
 """Height and width in pixels of Market-1501's files."""

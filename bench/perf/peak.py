@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import resource
 import signal
@@ -15,6 +14,7 @@ import torch
 
 from bench.perf.works import Work, prepare
 from bench.stopwatch import peak_bytes, reset_peak
+from variants.kernels import give_back_freed_memory
 
 
 def extra_bytes(work: Work, memory: int) -> int | str:
@@ -56,7 +56,8 @@ def _measure(work: Work, memory: int) -> int:
         limit = _data_bytes() + memory
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     run, leaves = prepare(work)
-    _give_back_freed_memory()
+    # Else memory that was freed but not given back would be used again unseen.
+    give_back_freed_memory()
     reset_peak(device)
     before = torch.cuda.memory_allocated(device) if device.type == "cuda" else peak_bytes(device)
     scores = run()
@@ -69,10 +70,3 @@ def _data_bytes() -> int:
     """What counts towards RLIMIT_DATA so far."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:"))
-
-
-def _give_back_freed_memory() -> None:
-    """Memory that was freed but not given back would be used again unseen."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UserError
-from bench.metrics import rank_metrics
+from bench.testing.metrics import rank_metrics
 
 MARKET_QUERIES, MARKET_GALLERY = 3_368, 15_913
 MARKET_PERSONS, MARKET_CAMERAS = 751, 6

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from bench.config import Settings, digest
 from bench.errors import UserError
-from bench.records import Provenance, write_atomically
+from bench.journal.record import Provenance, write_atomically
 
 FOLDER = "perf"
 

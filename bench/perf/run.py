@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 import variants
+from bench.journal.provenance import now, provenance
 from bench.perf import AROUND, MATCHING, PEERS, STREAMING
 from bench.perf.around import data_path, metrics, streaming
 from bench.perf.measure import interleave, products_run
@@ -19,7 +20,6 @@ from bench.perf.peers import shared_work
 from bench.perf.records import Comparison, PerfRecord, PerfSizes, Streaming, Timing, write_perf
 from bench.perf.works import OPERATOR, TASKS, Work, fitting_batch, head_of, prepare, products_of, sizes_of
 from bench.progress import Progress
-from bench.provenance import now, provenance
 
 PLAIN_FLOAT32 = "plain float32"
 """The plain form in float32 beside another dtype: what one starts from."""

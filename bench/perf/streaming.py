@@ -24,10 +24,10 @@ import variants
 from bench.config import Evaluation, Option, Scoring
 from bench.data import ImageRecord
 from bench.data.dataset import Dataset
-from bench.evaluator import evaluate
-from bench.model import Matcher
-from bench.scoring import Scorer
+from bench.network.matcher import Matcher
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
+from bench.testing.evaluator import evaluate
+from bench.testing.scoring import Scorer
 
 MSMT_QUERIES, MSMT_GALLERY = 11_659, 82_161
 """The largest published test set, MSMT17's."""

@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 
 from bench.config import TEST_SETS, CellConfig, digest
 from bench.errors import UserError
-from bench.plan import Preset, Study, load_preset
-from bench.records import Level, Record, TestResult
+from bench.journal.record import Level, Record, TestResult
+from bench.report.columns import Measurement, Quantity, Summary, at_chance, summarise
 from bench.report.published import PublishedRow
-from bench.report.quantities import Measurement, Quantity, Summary, at_chance, summarise
+from bench.study.plan import Preset, Study, load_preset
 
 State = Literal["trained", "untrained"]
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from bench.config import TEST_SETS, CellConfig, merge
 from bench.errors import UserError
-from bench.plan import Cell, Preset, Study, answers, load_study, plan, request_key, study_names
-from bench.records import Record
+from bench.journal.record import Record
 from bench.report.board import Board, LeftOut, Row, Setting
 from bench.report.published import load_published
+from bench.study.plan import Cell, Preset, Study, answers, load_study, plan, request_key, study_names
 
 OUTSIDE_ROWS = "table2"
 """The study whose tables also list runs that no row of any study asks for: heads from outside the suite."""

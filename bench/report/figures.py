@@ -14,10 +14,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from bench.report.board import SET_TITLES, Board, Row
+from bench.report.columns import MACC, PAIR_RATE, PER_TEST, TIME, Quantity, Summary, summarise
 from bench.report.labels import Dot, place_labels
 from bench.report.layout import banner
 from bench.report.notes import device
-from bench.report.quantities import MACC, PAIR_RATE, PER_TEST, TIME, Quantity, Summary, summarise
 
 SUFFIXES = (".png", ".pdf")
 COLOURS = {"study": "#4878a8", "outside": "#d1853c", "published": "#c0392b"}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from bench.report import notes
 from bench.report.board import SET_TITLES, Board, Row, State
+from bench.report.columns import COSTS, MACC, PER_TEST, TIME, Quantity, Summary
 from bench.report.model import CHANCE, MISSING, OUTSIDE, Column, Footnotes, Table, Text, Value
 from bench.report.published import HOUR
-from bench.report.quantities import COSTS, MACC, PER_TEST, TIME, Quantity, Summary
 
 OPTION_TITLES = {
     "width": "d",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.config import TEST_SETS
-from bench.records import Record
+from bench.journal.record import Record
 from bench.report.board import Board, Row
 from bench.report.published import load_published
 

@@ -37,7 +37,7 @@ class PublishedRow(Settings):
     note: str = ""
 
     def value(self, quantity: str, test: str = "") -> float | None:
-        """The printed value of a quantity in its own unit (bench.report.quantities), None if there is none."""
+        """The printed value of a quantity in its own unit (bench.report.columns), None if there is none."""
         if quantity in ("rank1", "mAP"):
             return self.tests.get(test, (None, None))[quantity == "mAP"]
         if quantity == "training_seconds":

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from bench.config import one_of
 from bench.errors import UserError
+from bench.journal.record import Record, read_records, write_atomically
 from bench.perf.records import read_perf
-from bench.plan import study_names
-from bench.records import Record, read_records, write_atomically
 from bench.report.board import Board
 from bench.report.collect import collect, covered
 from bench.report.layout import tables
 from bench.report.model import FORMATS, Table
 from bench.report.render import notes_markdown, notes_text, to_csv, to_latex, to_markdown, to_text
 from bench.report.speed import speed_tables
+from bench.study.plan import study_names
 
 MARKDOWN = "report.md"
 

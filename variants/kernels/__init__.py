@@ -1,7 +1,19 @@
-"""What makes matching fast and small: the operator of TransMatcher and QAConv, TransMatcher's MLP in blocks."""
+"""What makes matching fast and small: the operator of TransMatcher and QAConv, TransMatcher's MLP in blocks.
 
+May import `variants._base`.
+"""
+
+from variants.kernels.freed import give_back_freed_memory
 from variants.kernels.maxima import kernel_name, maxima, maxima_products
 from variants.kernels.mlp import exact_linear, normed_mlp
 from variants.kernels.plain import dense as dense_maxima
 
-__all__ = ["dense_maxima", "exact_linear", "kernel_name", "maxima", "maxima_products", "normed_mlp"]
+__all__ = [
+    "dense_maxima",
+    "exact_linear",
+    "give_back_freed_memory",
+    "kernel_name",
+    "maxima",
+    "maxima_products",
+    "normed_mlp",
+]

@@ -1,0 +1,104 @@
+"""What a run last said of itself: a small file beside its record, which `bench status` reads first."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from bench.config import Settings
+from bench.journal.record import RECORD, write_atomically
+
+HEARTBEAT = "heartbeat.json"
+BEAT_SECONDS = 10.0
+"""How often a running process writes."""
+STALE_SECONDS = 90.0
+"""Silence after which a process on another machine counts as dead."""
+
+State = Literal["running", "interrupted", "preempted", "timed out", "cancelled", "done", "failed"]
+
+
+class Place(Settings):
+    """Where a run is. `done` of `total` counts steps of all epochs in training, scored pairs elsewhere."""
+
+    phase: Literal["starting", "sampling", "training", "testing"] = "starting"
+    what: str = ""
+    """The test set, and the network's state if it is not the trained one."""
+    epoch: int = 0
+    """From 1 on; 0 outside of training."""
+    epochs: int = 0
+    done: int = 0
+    total: int = 0
+
+    def __str__(self) -> str:
+        share = f", {100 * self.done // self.total} %" if self.total else ""
+        if self.phase in ("sampling", "training"):
+            return f"epoch {self.epoch} of {self.epochs}{share if self.phase == 'training' else ''}"
+        return f"testing on {self.what}{share}" if self.phase == "testing" else self.phase
+
+
+class Heartbeat(Settings):
+    """A run's last word. Times are seconds since 1970, durations seconds."""
+
+    state: State
+    updated: float
+    host: str
+    pid: int
+    job: str | None = None
+    """SLURM's id of the job, such as 17_4."""
+    place: Place = Place()
+    seconds_left: float | None = None
+    """Of the phase that `place` names; None where nothing is known yet."""
+    reason: str = ""
+    saved: str = ""
+    """Names what was saved last; as long as it stays the same there is no progress."""
+    deaths: int = 0
+    """How many times in a row a process died, or ran out of time, without having saved anything new."""
+    tests: list[str] = []
+    """Test sets with a result of the trained network."""
+    record_stamp: list[int] | None = None
+    """Size and time of the record.json that this tells of; another one has to be read itself."""
+
+
+def write_heartbeat(folder: Path, heartbeat: Heartbeat) -> None:
+    """Replace the heartbeat in one step."""
+    write_atomically(folder / HEARTBEAT, heartbeat.model_dump_json().encode(), durable=False)
+
+
+def read_heartbeat(folder: Path) -> Heartbeat | None:
+    """The last heartbeat; None if there is none, or none of this version."""
+    try:
+        return Heartbeat.model_validate_json((folder / HEARTBEAT).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def restate(folder: Path, state: State, reason: str) -> None:
+    """Correct how a run says that it ended, by what the queue knows of it."""
+    heartbeat = read_heartbeat(folder)
+    if heartbeat is not None:
+        write_heartbeat(folder, heartbeat.model_copy(update={"state": state, "reason": reason}))
+
+
+def record_stamp(folder: Path) -> list[int] | None:
+    """What tells one record.json from another without reading it."""
+    try:
+        found = (folder / RECORD).stat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def present_job() -> str | None:
+    """The id of the SLURM job that this process belongs to, or None."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def this_host() -> str:
+    """The machine's name, as heartbeats tell it."""
+    return platform.node()

@@ -1,0 +1,87 @@
+"""Where a run's numbers come from: code, libraries, machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+import bench
+from bench.journal.record import Provenance
+from variants.kernels import kernel_name
+
+SNAPSHOT = "SNAPSHOT.json"
+LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
+
+
+def now() -> str:
+    """The present time, ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def provenance(device: torch.device, started: str, jobs: int, segments: int = 1) -> Provenance:
+    """The account of this process on this machine."""
+    commit, dirty = code_version(Path(bench.__file__).parent)
+    return Provenance(
+        commit=commit,
+        dirty=dirty,
+        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
+        device=device_name(device),
+        cpu=cpu_name(),
+        host=platform.node(),
+        started=started,
+        finished=now(),
+        segments=segments,
+        jobs=jobs,
+        kernel=kernel_name(device),
+    )
+
+
+def code_version(folder: Path) -> tuple[str, bool | None]:
+    """The git commit of the code and whether it was changed since; ("unknown", None) outside a repository.
+
+    A copy of the code that was frozen for a submission says so itself, in the file SNAPSHOT beside the package.
+    """
+    try:
+        frozen = json.loads((folder.parent / SNAPSHOT).read_text(encoding="utf-8"))
+        return frozen["commit"], frozen["dirty"]
+    except FileNotFoundError:
+        pass
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return "unknown", None
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return commit, bool(changed) if changed is not None else None
+
+
+def device_name(device: torch.device) -> str:
+    """What a table calls the device: the GPU's name, or "CPU" with the processor's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({cpu_name()})" if device.type == "cpu" else device.type
+
+
+def cpu_name() -> str:
+    """The processor's model name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

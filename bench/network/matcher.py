@@ -1,0 +1,110 @@
+"""Backbone and head as one network, and what trainer and evaluator ask of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import variants
+from bench.config import CellConfig, Scoring
+from bench.data.batches import pick, to_float
+from bench.network.backbone import build_backbone
+from bench.randomness import Stream, torch_seeded
+from variants._base import Repr
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Matcher(nn.Module):
+    """A backbone with its neck, and a matching head."""
+
+    def __init__(self, config: CellConfig, head: str, weights: Path | str | None) -> None:
+        """`head` is what `variants.build` takes; `weights` what `build_backbone` takes. Weights are the seed's."""
+        super().__init__()
+        options = config.backbone
+        with torch_seeded(config.seed, Stream.BACKBONE):
+            self.backbone = build_backbone(options.arch, options.ibn, options.cut, config.width, weights)
+        self.backbone.freeze_batchnorm = options.batchnorm == "frozen"
+        feature_shape = self.backbone.feature_shape(config.input.height, config.input.width)
+        with torch_seeded(config.seed, Stream.HEAD):
+            self.head = variants.build(head, feature_shape, **config.options)
+        self.precision = config.training.precision
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Mixed precision as the configuration asks for it."""
+        kind = _AUTOCAST.get(self.precision)
+        return torch.autocast(self.device.type, kind) if kind else contextlib.nullcontext()
+
+    def encode(self, images: Tensor) -> Repr:
+        """[B, 3, H, W] in [0, 1] -> what the head keeps of each image."""
+        return self.head.encode(self.backbone(images))
+
+    @torch.inference_mode()
+    def encode_all(
+        self,
+        images: NDArray[np.uint8],
+        positions: NDArray[np.int64],
+        batch: int,
+        scoring: Scoring = "float32",
+        known: Repr | None = None,
+        after: Callable[[Repr, int], None] | None = None,
+    ) -> Repr:
+        """The images at `positions` of [n, 3, H, W] uint8, in evaluation mode, `batch` at a time, kept for `scoring`.
+
+        `known` holds the first of them where they are encoded already. `after` is told the result and how many of its
+        images are done, after each batch. Takes no more memory than its result and one batch.
+        """
+        self.eval()
+        dtype = torch.float32 if self.head.exact_representations else getattr(torch, scoring)
+        whole: dict[str, Tensor] = {}
+
+        def put(part: Repr, start: int) -> None:
+            for name, tensor in part.items():
+                if name not in whole:
+                    whole[name] = tensor.new_empty((len(positions), *tensor.shape[1:]), dtype=dtype)
+                whole[name][start : start + len(tensor)] = tensor
+
+        done = 0
+        if known is not None:
+            put(known, 0)
+            done = len(known)
+        for start in range(done, len(positions), batch):
+            with self.autocast():
+                part = self.encode(to_float(pick(images, positions[start : start + batch]), self.device))
+            put(part, start)
+            if after is not None:
+                after(Repr(**whole), start + len(part))
+        return Repr(**whole)
+
+    def clip_groups(self) -> list[list[nn.Parameter]]:
+        """Trainable parameters in the two groups whose gradients are clipped: per image, and seeing pairs."""
+        pair_names = {f"head.{name}" for name in self.head.pair_parameters()}
+        groups: list[list[nn.Parameter]] = [[], []]
+        for name, parameter in self.named_parameters():
+            groups[name in pair_names].append(parameter)
+        return [group for group in groups if group]
+
+    def weights_hash(self) -> str:
+        """SHA-256 over the names and bytes of all weights and statistics."""
+        whole = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            whole.update(name.encode())
+            whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return whole.hexdigest()
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Trainable parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -1,1 +1,0 @@
-"""Presets: recipes that scale all rows of a study alike (YAML)."""

@@ -1,0 +1,136 @@
+"""What `bench` knows of jobs that run its cells elsewhere, and what it asks of whoever runs them (see `slurm/`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pydantic import ValidationError
+
+from bench.config import Settings
+from bench.journal.record import write_atomically
+
+if TYPE_CHECKING:
+    from bench.running.cell import CellTask
+    from bench.running.preflight import Target
+
+JOB = "job.json"
+
+RUNS = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "RESIZING", "SIGNALING", "STOPPED", "STAGE_OUT")
+WAITS = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
+"""SLURM's states of jobs that are still to end."""
+
+CLUSTERS = ("slurm", "local", "debug")
+
+
+class Job(Settings):
+    """The job that was given a cell, written before it is submitted, so that no job can exist unknown."""
+
+    cluster: Literal["slurm", "local"]
+    name: str
+    """The job's name in the queue, unique to its submission."""
+    index: int | None = None
+    """Its place in the job array; None for a job alone."""
+    folder: str
+    """Where its output goes."""
+    submitted: float
+    """Seconds since 1970."""
+    pid: int | None = None
+    """Of the process that runs a local submission."""
+    cancelled: bool = False
+    """Whether `bench cancel` ended it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A job as the queue shows it. `state` and `reason` are SLURM's words."""
+
+    id: str
+    state: str
+    reason: str
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in RUNS + WAITS
+
+
+Queue = Mapping[tuple[str, int | None], Entry]
+"""Jobs by name and place in their array."""
+
+
+class Scheduler(Protocol):
+    """Whoever runs jobs. All methods answer within seconds."""
+
+    def queue(self) -> Queue:
+        """Jobs that wait, run or ended lately. Raises UserError where nobody answers."""
+
+    def ends(self, jobs: Sequence[Job]) -> dict[tuple[str, int | None], str]:
+        """How jobs ended that the queue has forgotten, where the cluster keeps accounts; else nothing."""
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """End jobs. Raises UserError with the scheduler's own words."""
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How cells are handed over, as the command line says it."""
+
+    name: str
+    results: Path
+    resources: Path | None = None
+    """A file of resources by head."""
+    overrides: tuple[str, ...] = ()
+    """KEY=VALUE of resources."""
+    max_parallel: int | None = None
+    """Jobs that may run at a time, all arrays together."""
+    jobs: int | None = None
+    """Runs at a time on this machine."""
+    devices: tuple[str, ...] = ()
+    """Devices of this machine over which runs are spread."""
+
+
+class Cluster(Scheduler, Protocol):
+    """A place where cells can be run."""
+
+    def target(self, head: str) -> Target | None:
+        """The machine that will run a head; None is this one."""
+
+    def scripts(self, tasks: Sequence[CellTask]) -> list[str]:
+        """What would be submitted. Writes nothing."""
+
+    def submit(self, tasks: Sequence[CellTask]) -> str:
+        """Submit and return at once, with a sentence on what was done. Raises UserError with the cluster's words."""
+
+
+def write_job(folder: Path, job: Job) -> None:
+    """Say whose job a cell is."""
+    write_atomically(folder / JOB, job.model_dump_json().encode(), durable=False)
+
+
+def read_job(folder: Path) -> Job | None:
+    """The job of a cell's folder; None if there is none, or none of this version."""
+    try:
+        return Job.model_validate_json((folder / JOB).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def job_logs(job: Job) -> list[Path]:
+    """The output of all that a job ran, oldest first."""
+    place = "" if job.index is None else f"_{job.index}"
+    found = Path(job.folder).glob(f"*{place}_0_log.*")
+    return sorted((path for path in found if path.stat().st_size), key=lambda path: path.stat().st_mtime)
+
+
+def last_line(path: Path) -> str:
+    """The last line of a file that says anything, or ""."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 4096))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,274 @@
+"""How far the cells of a study are: from their own heartbeats first, then from the queue.
+
+Only small files are read, so that a thousand cells are told within two seconds. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from bench.config import CellConfig
+from bench.errors import UserError
+from bench.journal.heartbeat import STALE_SECONDS, Heartbeat, read_heartbeat, record_stamp, this_host
+from bench.journal.record import RECORD, Started, is_running, read_record, read_records, read_started
+from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, last_line, read_job
+from bench.study.plan import Cell, request_key
+
+Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing"]
+KINDS: tuple[Kind, ...] = ("done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing")
+"""From what tells most to what tells least: where several folders answer a cell, the first of these counts."""
+
+
+@dataclass(frozen=True)
+class CellState:
+    """How far a cell is. `detail` is its place, `reason` why it ended early, `log` where to read more."""
+
+    kind: Kind
+    detail: str = ""
+    reason: str = ""
+    log: Path | None = None
+    folder: Path | None = None
+    job: Job | None = None
+    entry: Entry | None = None
+    tests: tuple[str, ...] = ()
+    """Test sets with a result."""
+
+    def __str__(self) -> str:
+        if self.kind in ("running", "preempted", "queued", "interrupted", "cancelled") and self.detail:
+            return f"{self.kind}, {self.detail}"
+        return self.kind
+
+    def lacking(self, tests: Sequence[str]) -> list[str]:
+        """Those of the asked test sets that a finished cell has no result of."""
+        return [test for test in tests if test not in self.tests] if self.kind == "done" else []
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody works at the cell, or has it in a queue."""
+        return self.kind in ("running", "preempted", "queued")
+
+
+MISSING = CellState("missing")
+
+
+@dataclass
+class _Folder:
+    """A cell's folder with the small files that lie in it."""
+
+    path: Path
+    config: CellConfig
+    heartbeat: Heartbeat | None
+    job: Job | None
+
+
+@dataclass
+class Ledger:
+    """The cells below a results folder. `scheduler` makes who is asked for jobs, if any are unsettled."""
+
+    results: Path
+    scheduler: Callable[[], Scheduler]
+    notes: list[str] = field(default_factory=list)
+    """What could not be found out, one sentence each."""
+
+    def state_of(self, cell: Cell) -> CellState:
+        """How far a planned cell is, whatever machine and data it ran on."""
+        config = cell.config
+        answers = [
+            folder
+            for folder in self._folders.get(_key(config, cell.numerics), ())
+            if config.threads in ("auto", folder.config.threads)
+            and config.training.precision in ("auto", folder.config.training.precision)
+        ]
+        states = [self._state(folder) for folder in answers]
+        return min(states, key=lambda state: KINDS.index(state.kind), default=MISSING)
+
+    def state_of_folder(self, path: Path) -> CellState:
+        """How far the cell of a folder is."""
+        folder = self._by_path.get(path.absolute())
+        return self._state(folder) if folder is not None else MISSING
+
+    def entry_of(self, job: Job | None) -> Entry | None:
+        """A job as the queue shows it."""
+        if job is None or job.cluster != "slurm" or self._queue is None:
+            return None
+        return self._queue.get((job.name, job.index))
+
+    @property
+    def cells(self) -> list[str]:
+        """The ids of all cells that have a folder."""
+        return sorted(path.name for path in self._by_path)
+
+    @property
+    def presets(self) -> list[str]:
+        """The presets of all cells that have a record."""
+        records = read_records(self.results)
+        return sorted({f"--preset {record.preset}" if record.preset else "no preset" for record in records})
+
+    @cached_property
+    def _by_path(self) -> Mapping[Path, _Folder]:
+        return {folder.path.absolute(): folder for folders in self._folders.values() for folder in folders}
+
+    @cached_property
+    def _folders(self) -> Mapping[str, list[_Folder]]:
+        found: dict[str, list[_Folder]] = {}
+        told = set()
+        for path, started in read_started(self.results):
+            told.add(path)
+            self._add(found, path, started)
+        for record_path in sorted((self.results / "runs").glob(f"*/{RECORD}")):
+            if record_path.parent not in told and (record := read_record(record_path.parent)) is not None:
+                started = Started(label=record.label, config=record.config, numerics=record.numerics)
+                self._add(found, record_path.parent, started)
+        return found
+
+    def _add(self, found: dict[str, list[_Folder]], path: Path, started: Started) -> None:
+        folder = _Folder(path, started.config, read_heartbeat(path), read_job(path))
+        found.setdefault(_key(started.config, started.numerics), []).append(folder)
+
+    @cached_property
+    def _queue(self) -> Queue | None:
+        try:
+            return self.scheduler().queue()
+        except UserError as fault:
+            self.notes.append(str(fault))
+            return None
+
+    @cached_property
+    def _ends(self) -> Mapping[tuple[str, int | None], str]:
+        """How jobs ended that neither their cells nor the queue tell of."""
+        jobs = [folder.job for folders in self._folders.values() for folder in folders if folder.job is not None]
+        return self.scheduler().ends(jobs)
+
+    def _state(self, folder: _Folder) -> CellState:
+        path, heartbeat, job = folder.path, folder.heartbeat, folder.job
+        if heartbeat is not None and heartbeat.state == "running" and _alive(path, heartbeat):
+            return self._make(folder, "running", _progress(heartbeat))
+        settled = self._settled(folder)
+        if settled is not None and (settled.kind == "done" or job is None or job.submitted < _recorded(path)):
+            return settled
+        if job is not None and job.cluster == "slurm":
+            return self._of_job(folder, job)
+        if job is not None and heartbeat is None:
+            return self._of_local_job(folder, job)
+        if is_running(path):
+            return self._make(folder, "running", "starting")
+        if heartbeat is None:
+            return settled or MISSING
+        if heartbeat.state == "cancelled" or (job is not None and job.cancelled):
+            return self._make(folder, "cancelled", str(heartbeat.place))
+        return self._make(folder, "interrupted", str(heartbeat.place))
+
+    def _settled(self, folder: _Folder) -> CellState | None:
+        """The state of a cell with a record."""
+        heartbeat, stamp = folder.heartbeat, record_stamp(folder.path)
+        if stamp is None:
+            return None
+        if heartbeat is not None and heartbeat.record_stamp == stamp and heartbeat.state in ("done", "failed"):
+            status, reason, tests = heartbeat.state, heartbeat.reason, heartbeat.tests
+        else:
+            record = read_record(folder.path)
+            if record is None:
+                return None
+            status = record.status
+            reason = f"{record.failure.phase}: {record.failure.reason}" if record.failure is not None else ""
+            tests = [item.test for item in record.tests if item.state == "trained"]
+            if status == "done" and heartbeat is not None and heartbeat.state != "done":
+                return None  # trained, cut off in its tests
+        return self._make(folder, "done" if status == "done" else "failed", reason=reason, tests=tuple(tests))
+
+    def _of_job(self, folder: _Folder, job: Job) -> CellState:
+        heartbeat = folder.heartbeat
+        if job.cancelled or (heartbeat is not None and heartbeat.state == "cancelled"):
+            return self._make(folder, "cancelled", str(heartbeat.place) if heartbeat is not None else "")
+        if self._queue is None:
+            return self._make(folder, "queued")
+        entry = self._queue.get((job.name, job.index))
+        known = heartbeat is not None and heartbeat.updated > job.submitted
+        if entry is not None and entry.active:
+            # A run that has left goes on COMPLETING for some seconds on its way back into the queue.
+            left = known and heartbeat.state in ("preempted", "timed out") and entry.state == "COMPLETING"
+            if entry.state in RUNS and not left:
+                return self._make(folder, "running", "starting", entry=entry)
+            kind: Kind = "preempted" if known and heartbeat.state != "timed out" else "queued"
+            return self._make(folder, kind, str(heartbeat.place) if known else "", entry=entry)
+        if entry is not None and entry.state.startswith("CANCELLED"):
+            return self._make(folder, "cancelled", entry=entry)
+        how = entry.state if entry is not None else self._ends.get((job.name, job.index), "")
+        if how.startswith("CANCELLED"):
+            return self._make(folder, "cancelled", entry=entry)
+        if known and heartbeat.state in ("interrupted", "preempted", "timed out"):
+            return self._make(folder, "interrupted", str(heartbeat.place), entry=entry)
+        return self._make(folder, "failed", reason=_death(heartbeat if known else None, job, how), entry=entry)
+
+    def _of_local_job(self, folder: _Folder, job: Job) -> CellState:
+        if job.cancelled:
+            return self._make(folder, "cancelled")
+        if job.pid is not None and Path(f"/proc/{job.pid}").exists():
+            return self._make(folder, "queued")
+        return self._make(folder, "failed", reason="the process that was to run it is gone")
+
+    def _make(
+        self,
+        folder: _Folder,
+        kind: Kind,
+        detail: str = "",
+        reason: str = "",
+        entry: Entry | None = None,
+        tests: tuple[str, ...] = (),
+    ) -> CellState:
+        log = _log(folder) if kind == "failed" else None
+        return CellState(kind, detail, reason, log, folder.path, folder.job, entry, tests)
+
+
+def _key(config: CellConfig, numerics: Mapping[str, int]) -> str:
+    return f"{request_key(config)} {sorted(numerics.items())}"
+
+
+def _alive(path: Path, heartbeat: Heartbeat) -> bool:
+    """Whether the process that wrote a heartbeat lives: it holds the cell's lock, or is not silent for long."""
+    if is_running(path):
+        return True
+    return heartbeat.host != this_host() and time.time() - heartbeat.updated < STALE_SECONDS
+
+
+def _recorded(path: Path) -> float:
+    """When the record of a cell was written, in seconds since 1970."""
+    stamp = record_stamp(path)
+    return stamp[1] / 1e9 if stamp is not None else 0.0
+
+
+def _progress(heartbeat: Heartbeat) -> str:
+    left = heartbeat.seconds_left
+    if left is None:
+        return str(heartbeat.place)
+    minutes, seconds = divmod(int(left), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{heartbeat.place}, {hours}:{minutes:02}:{seconds:02} left"
+
+
+def _death(heartbeat: Heartbeat | None, job: Job, how: str) -> str:
+    """What can be said of a job that ended without saying anything itself."""
+    ended = f"SLURM: {how.lower().replace('_', ' ')}" if how else "SLURM does not know it any more"
+    if heartbeat is not None:
+        ago = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(heartbeat.updated))
+        return f"its job died without a word ({ended}); last heard of at {ago} on {heartbeat.host}: {heartbeat.place}"
+    if not job_logs(job):
+        return (
+            f"its job ended without a word ({ended}) and left no log in {job.folder}: "
+            "is the results folder shared with the nodes?"
+        )
+    return f"its job ended before the run began ({ended})"
+
+
+def _log(folder: _Folder) -> Path | None:
+    """Where to read why a cell failed."""
+    own = folder.path / "error.log"
+    if own.exists():
+        return own
+    logs = job_logs(folder.job) if folder.job is not None else []
+    return max(logs, key=lambda path: (bool(last_line(path)), path.suffix == ".err"), default=None)

@@ -1,0 +1,255 @@
+"""All that can be known before the first cell runs is found out here, so that it ends with exit code 2 and no loss."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import variants
+from bench.config import CellConfig, cpus
+from bench.data import Dataset, load_dataset
+from bench.data.cache import load_images
+from bench.errors import UserError
+from bench.journal.pulse import SAVE_SECONDS
+from bench.journal.record import read_record
+from bench.network.backbone import build_backbone
+from bench.network.matcher import Matcher
+from bench.progress import QUIET, Progress
+from bench.running.cell import CellTask, cache_folder
+from bench.study.plan import Cell, cell_id, resolve, tests_of
+from bench.testing.budget import Work, plan_scoring
+
+WORTH_TELLING_BYTES = 2**30
+"""Memory of a training step's pairs from which on it is told before the run."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The machine that will run a cell: its device, whether a GPU computes in bfloat16, and the cell's CPUs."""
+
+    device: str
+    bf16: bool
+    cpus: int
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How cells are run; nothing here changes their numbers."""
+
+    results: Path
+    data_dir: Path
+    target: Callable[[Cell], Target]
+    """Where a cell will run."""
+    decode: bool = True
+    """Whether images are decoded now; otherwise the first run that needs them does."""
+    writes: bool = True
+    """Whether anything is written at all."""
+    workers: int = 2
+    save_seconds: float = SAVE_SECONDS
+    tests: tuple[str, ...] | None = None
+    untrained: bool = False
+    msmt_release: str | None = None
+    preset: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    progress: Progress = QUIET
+
+
+def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
+    """Check everything that the cells need and decode their images; returns what is to be run.
+
+    Raises UserError, one sentence or a short list, for whatever the person at the keyboard can mend.
+    """
+    if options.writes:
+        check_writable(options.results)
+    datasets = _load_datasets(cells, options)
+    tasks = []
+    for cell in cells:
+        target = options.target(cell)
+        config = resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
+        train = datasets[config.train]
+        tasks.append(
+            CellTask(
+                cell=cell_id(config, cell.numerics, train.fingerprint),
+                label=cell.label,
+                config=config,
+                numerics=cell.numerics,
+                fingerprint=train.fingerprint,
+                standin=train.standin,
+                release=train.release,
+                results=options.results,
+                data_dir=options.data_dir,
+                head=cell.head_path,
+                tests=tests_of(config.train, options.tests),
+                device=target.device,
+                workers=options.workers,
+                save_seconds=options.save_seconds,
+                untrained=options.untrained,
+                weights_file=cell.weights_file,
+                msmt_release=options.msmt_release,
+                preset=options.preset,
+                overrides=options.overrides,
+                progress=options.progress,
+            )
+        )
+    _check_results(tasks, datasets)
+    _check_networks(cells, [task.config for task in tasks])
+    _check_budgets(tasks, datasets)
+    if options.decode and options.writes:
+        _decode_images(tasks, datasets)
+    return tasks
+
+
+def local_target(device: str) -> Target:
+    """This machine, with one of its devices."""
+    bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    return Target(device, bf16, cpus())
+
+
+def devices_at_hand(name: str) -> tuple[str, ...]:
+    """The devices over which runs are spread: all GPUs of this machine for "auto" and "cuda", else the one named."""
+    if name in ("auto", "cuda") and torch.cuda.device_count() > 1:
+        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+    return (resolve_device(name),)
+
+
+def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
+    """A line for each row whose head needs much memory for a training step's pairs: what it is predicted to take."""
+    lines = []
+    for cell in cells:
+        batch = cell.config.training.persons * cell.config.training.images
+        try:
+            with torch.device("meta"):
+                head = Matcher(cell.config, cell.head_path, None).head
+        except Exception:  # what a head from outside may raise is told where networks are checked
+            continue
+        size = head.training_bytes(batch, torch.device(device).type)
+        if size >= WORTH_TELLING_BYTES:
+            lines.append(
+                f"{cell.label}: a step's {batch} x {batch} pairs are predicted to take {size / 2**30:.1f} GiB in "
+                "float32 beside the backbone"
+            )
+    return list(dict.fromkeys(lines))
+
+
+def resolve_device(name: str) -> str:
+    """ "auto" is the first GPU, or the CPU. Raises UserError for devices that are not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as fault:
+        raise UserError(f"--device {name}: not usable here ({str(fault).splitlines()[0]}); try --device cpu") from fault
+    return str(device)
+
+
+def check_writable(results: Path) -> None:
+    """Raise UserError if nothing can be written below the results folder."""
+    try:
+        (results / "runs").mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=results / "runs"):
+            pass
+    except OSError as fault:
+        raise UserError(
+            f"cannot write to the results folder {results} ({fault.strerror}); choose another with --results"
+        ) from fault
+
+
+def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Dataset]:
+    names = dict.fromkeys(cell.config.train for cell in cells)
+    for train in list(names):
+        names |= dict.fromkeys(tests_of(train, options.tests))
+    datasets = {name: load_dataset(name, options.data_dir, msmt_release=options.msmt_release) for name in names}
+    kinds = {dataset.standin for dataset in datasets.values()}
+    if len(kinds) > 1:
+        listed = ", ".join(f"{name} ({dataset.standin or 'real'})" for name, dataset in datasets.items())
+        raise UserError(f"real and stand-in data must not meet in one run: {listed}; use another --data-dir for one")
+    return datasets
+
+
+def _check_results(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:
+    for task in tasks:
+        record = read_record(task.folder)
+        for result in record.tests if record is not None else []:
+            if result.test in task.tests and result.fingerprint != datasets[result.test].fingerprint:
+                raise UserError(
+                    f"{result.test} has changed on disk since {task.cell} was tested on it; to test all anew, "
+                    f"move {task.results / 'runs'} away or use another --results"
+                )
+
+
+def _check_networks(cells: Sequence[Cell], configs: Sequence[CellConfig]) -> None:
+    for cell, config in zip(cells, configs, strict=True):
+        try:
+            with torch.device("meta"):
+                Matcher(config, cell.head_path, None)
+        except Exception as fault:  # a head from outside may raise anything
+            known = isinstance(fault, ValueError)
+            raise UserError(f"{cell.label}: {fault if known else f'{type(fault).__name__}: {fault}'}") from fault
+        if config.head_digest:
+            _try_head(cell, config)
+    loads = {
+        (config.backbone, cell.weights_file): cell.weights_file or config.backbone.weights
+        for cell, config in zip(cells, configs, strict=True)
+    }
+    for (backbone, _), weights in loads.items():
+        if weights is not None:
+            build_backbone(backbone.arch, backbone.ibn, backbone.cut, None, weights)
+
+
+def _check_budgets(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:
+    """Scoring persons in training and images in tests must fit the memory budget that the configuration gives."""
+    for task in tasks:
+        settings, size = task.config.evaluation, task.config.input
+        with torch.device("meta"):
+            model = Matcher(task.config, task.head, None)
+            try:
+                found = model.encode(torch.empty(1, 3, size.height, size.width))
+            except Exception:  # a head from outside need not run without data; its plan is made before its first test
+                continue
+        element = 4 if model.head.exact_representations else getattr(torch, settings.scoring).itemsize
+        bytes_per_image = sum(tensor.numel() * element for _, tensor in found.items())
+        persons = len({record.person for record in datasets[task.config.train].train})
+        asked = {"training": (persons, persons)}
+        asked |= {f"test {name}": (len(datasets[name].query), len(datasets[name].gallery)) for name in task.tests}
+        for what, (queries, gallery) in asked.items():
+            try:
+                work = Work(queries, gallery, bytes_per_image, model.head.pair_bytes())
+                plan_scoring(work, int(settings.memory_gib * 2**30))
+            except UserError as fault:
+                raise UserError(f"{task.label}, {what}: {fault}") from fault
+
+
+def _try_head(cell: Cell, config: CellConfig) -> None:
+    """A head from outside gets three random images of each role before it gets hours of training."""
+    shape = build_backbone(config.backbone.arch, config.backbone.ibn, config.backbone.cut, config.width).feature_shape(
+        config.input.height, config.input.width
+    )
+    try:
+        head = variants.build(cell.head_path, shape, **config.options).eval()
+        with torch.no_grad():
+            scores = head.match(head.encode(torch.rand(2, *shape)), head.encode(torch.rand(3, *shape)))
+        problem = (
+            "" if scores.shape == (2, 3) else f"match gave {tuple(scores.shape)} for 2 queries and 3 gallery images"
+        )
+    except Exception as fault:  # whatever a head from outside raises
+        problem = f"{type(fault).__name__}: {fault}"
+    if problem:
+        raise UserError(f"{cell.label}: {problem}; try `bench check-head {cell.head_path}`")
+
+
+def _decode_images(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:
+    needed = dict.fromkeys(
+        (name, split, task.config.input)
+        for task in tasks
+        for name, split in [(task.config.train, "train"), *((test, "test") for test in task.tests)]
+    )
+    for name, split, size in needed:
+        task = tasks[0]
+        cache = cache_folder(task.results)
+        load_images(datasets[name], split, size.height, size.width, cache, task.workers, task.progress)

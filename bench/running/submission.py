@@ -1,0 +1,97 @@
+"""Handing cells to a cluster: only those that lack results, each to one submitter."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.journal.heartbeat import this_host
+from bench.journal.record import Started, read_record, write_started
+from bench.running.cell import CellTask, is_finished
+from bench.running.ledger import Ledger
+
+SUBMISSIONS = "submissions"
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """Tasks by what is to happen to them."""
+
+    finished: list[CellTask]
+    busy: list[CellTask]
+    """Queued or running: nobody may submit them again."""
+    open: list[CellTask]
+
+
+def absolute(task: CellTask) -> CellTask:
+    """The task with paths that mean the same wherever it runs."""
+    weights = task.weights_file.absolute() if task.weights_file is not None else None
+    head = str(Path(task.head).absolute()) if task.head.endswith(".py") else task.head
+    return dataclasses.replace(
+        task, results=task.results.absolute(), data_dir=task.data_dir.absolute(), weights_file=weights, head=head
+    )
+
+
+def sort_tasks(tasks: Sequence[CellTask], ledger: Ledger) -> Sorted:
+    """Which tasks are to be submitted. Rows that come to the same configuration are one task."""
+    sorted_tasks = Sorted([], [], [])
+    for task in {task.cell: task for task in tasks}.values():
+        if ledger.state_of_folder(task.folder).busy:
+            sorted_tasks.busy.append(task)
+        elif is_finished(task, read_record(task.folder)):
+            sorted_tasks.finished.append(task)
+        else:
+            sorted_tasks.open.append(task)
+    return sorted_tasks
+
+
+def submit_open(
+    tasks: Sequence[CellTask], ledger: Callable[[], Ledger], results: Path, submit: Callable[[Sequence[CellTask]], str]
+) -> tuple[Sorted, str]:
+    """Submit what is open, while nobody else submits to these results; returns also what `submit` said.
+
+    Raises UserError where another process submits, or nobody can tell what is queued.
+    """
+    with _submission_lock(results):
+        book = ledger()
+        sorted_tasks = sort_tasks(tasks, book)
+        if book.notes:
+            raise UserError(f"{book.notes[0]}; nothing was submitted, since runs that are queued could not be told")
+        for task in sorted_tasks.open:
+            task.folder.mkdir(parents=True, exist_ok=True)
+            write_started(task.folder, Started(label=task.label, config=task.config, numerics=task.numerics))
+        return sorted_tasks, submit(sorted_tasks.open) if sorted_tasks.open else ""
+
+
+@contextmanager
+def _submission_lock(results: Path) -> Iterator[None]:
+    folder = results / SUBMISSIONS
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise UserError(
+                f"another `bench run` is submitting to {results} ({_holder(folder)}); try again when it has finished"
+            ) from fault
+        holder = {"pid": os.getpid(), "host": this_host(), "since": time.strftime("%H:%M:%S")}
+        file.truncate(0)
+        file.write(json.dumps(holder))
+        file.flush()
+        yield
+
+
+def _holder(folder: Path) -> str:
+    try:
+        holder = json.loads((folder / ".lock").read_text())
+        return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
+    except (OSError, ValueError, KeyError):
+        return "it has only just begun"

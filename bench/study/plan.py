@@ -1,0 +1,296 @@
+"""From a study, a preset and the command line to the list of cells, and from a cell to its identity.
+
+No torch here: `bench status`, `list` and `report` plan too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+import variants
+from bench.config import (
+    TEST_SETS,
+    TRAINING_BY_SET,
+    CellConfig,
+    Option,
+    Recipe,
+    Settings,
+    cpus,
+    digest,
+    merge,
+    one_of,
+    validate,
+)
+from bench.data import NAMES
+from bench.errors import UserError
+from bench.journal.record import Record
+
+TRAINER_NUMERICS = 2
+"""Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
+
+DEFAULT_SIZES: dict[str, Option] = {"width": 512, "feedforward": 2048, "layers": 3}
+"""Sizes at which a head from outside the suite is run (paper, section 6.2)."""
+
+
+class Row(Settings):
+    """One row of a study's table."""
+
+    label: str
+    head: str = ""
+    width: int = 0
+    options: dict[str, Option] = {}
+
+
+class Study(Settings):
+    """A table: rows x training sets x seeds. `base` holds what all rows share."""
+
+    title: str
+    published: str
+    train: list[str]
+    seeds: int = Field(ge=1)
+    base: dict[str, Any] = {}
+    rows: list[Row]
+
+
+class Preset(Settings):
+    """Changes to the recipe that hold for all rows alike. `divide` divides widths and feed-forward widths."""
+
+    description: str
+    standin: str | None = None
+    seeds: int | None = None
+    untrained: bool = False
+    divide: dict[str, int] = {}
+    recipe: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run as planned: nothing resolved yet that depends on the machine or on the data."""
+
+    label: str
+    config: CellConfig
+    weights_file: Path | None
+    """Where to read backbone weights that are given as a path; the config holds their hash instead."""
+    head_path: str
+    """What `variants.build` takes: the head's name, or the path of a file."""
+    numerics: dict[str, int]
+    """Versions of the code that makes the cell's numbers."""
+
+
+def study_names() -> list[str]:
+    """Names of all studies."""
+    return _yaml_names("bench.study.studies")
+
+
+def preset_names() -> list[str]:
+    """Names of all presets."""
+    return _yaml_names("bench.study.presets")
+
+
+def load_study(name: str) -> Study:
+    """A study by name. Raises UserError for unknown ones."""
+    return validate(Study, _read_yaml("bench.study.studies", one_of("study", name, study_names())), f"study {name}")
+
+
+def load_preset(name: str | None) -> Preset:
+    """A preset by name; None is the paper's own recipe. Raises UserError for unknown ones."""
+    if name is None:
+        return Preset(description="the paper's recipe")
+    return validate(Preset, _read_yaml("bench.study.presets", one_of("preset", name, preset_names())), f"preset {name}")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "4" is seeds 0 to 3; "0,3" is those two; "3," is seed 3 alone. Raises UserError for anything else."""
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
+        raise UserError(f"--seeds takes a number of seeds (4) or a list of them (0,3), not {text!r}")
+    return sorted(set(numbers)) if "," in text else list(range(numbers[0]))
+
+
+def plan(
+    study: Study,
+    preset: Preset,
+    overrides: dict[str, Any],
+    select: Sequence[str] = ("all",),
+    train: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[Cell]:
+    """The cells of a study in the order of its rows, training sets and seeds.
+
+    `select` holds "all", heads, row labels or paths of head files. Raises UserError for anything unknown.
+    """
+    train_sets = [one_of("training set", name, TEST_SETS) for name in train or study.train]
+    if seeds is None:
+        seeds = range(preset.seeds or study.seeds)
+    rows = _select_rows(study, select)
+    _check_overrides(overrides)
+    return [
+        _cell(row, info, train_set, seed, preset, overrides)
+        for row, info in [(row, _describe(row.head)) for row in rows]
+        for train_set in train_sets
+        for seed in seeds
+    ]
+
+
+def tests_of(train: str, asked: Iterable[str] | None) -> tuple[str, ...]:
+    """The test sets of a training set. Raises UserError for unknown ones and for persons that would be in both."""
+    if asked is None:
+        return TEST_SETS[train]
+    tests = tuple(one_of("test set", name, NAMES) for name in dict.fromkeys(asked))
+    if train == "msmt_all" and "msmt" in tests:
+        raise UserError("msmt_all trains on the test persons of msmt: choose another --test")
+    for name in tests:
+        if name in ("msmt_all", "randperson"):
+            raise UserError(f"{name} has no query and gallery: it is for training only; choose another --test")
+    return tests
+
+
+def resolve(config: CellConfig, device_kind: str, bf16: bool, threads_at_hand: int | None = None) -> CellConfig:
+    """`auto` replaced by what it means on the machine that runs the cell (PROTOCOL, section 3).
+
+    device_kind is "cpu", "cuda" or "mps"; bf16 tells whether a GPU computes in bfloat16; threads_at_hand are the CPUs
+    there (default: those of this machine).
+    """
+    precision = config.training.precision
+    if precision == "auto":
+        precision = "fp32" if device_kind != "cuda" else "bf16" if bf16 else "fp16"
+    threads = config.threads
+    if threads == "auto":
+        threads = threads_at_hand or cpus()
+    training = config.training.model_copy(update={"precision": precision})
+    return config.model_copy(update={"training": training, "threads": threads})
+
+
+def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> str:
+    """Name and folder of a run: readable parts, then the hash of all that can change its numbers."""
+    identity = {"config": config.model_dump(mode="json"), "numerics": numerics, "fingerprint": fingerprint}
+    return f"{config.head}-{config.train}-s{config.seed}-{digest(identity)[:12]}"
+
+
+def request_key(config: CellConfig) -> str:
+    """Hash of a configuration without what `auto` resolves to: equal for a planned cell and its record."""
+    values = config.model_dump(mode="json")
+    del values["threads"], values["training"]["precision"]
+    return digest(values)
+
+
+def answers(record: Record, cell: Cell) -> bool:
+    """Whether a record is one of the runs that a planned cell asks for, on whatever data and device."""
+    asked, has = cell.config, record.config
+    return (
+        request_key(asked) == request_key(has)
+        and asked.threads in ("auto", has.threads)
+        and asked.training.precision in ("auto", has.training.precision)
+        and record.numerics == cell.numerics
+    )
+
+
+def _describe(head: str) -> variants.HeadInfo:
+    try:
+        return variants.describe(head)
+    except variants.HeadError as fault:
+        raise UserError(str(fault)) from fault
+
+
+def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Preset, overrides: dict[str, Any]) -> Cell:
+    own = {key: value for key, value in overrides.items() if key in ("width", "options")}
+    recipe = {key: value for key, value in overrides.items() if key not in own}
+    divide = preset.divide
+    options = {
+        key: value // divide.get(key, 1) if isinstance(value, int) and not isinstance(value, bool) else value
+        for key, value in row.options.items()
+    }
+    options = {**info.options, **options, **own.get("options", {})}
+    try:
+        variants.check_options(info, options)
+    except variants.HeadError as fault:
+        raise UserError(f"{row.label}: {fault}") from fault
+    values = merge(
+        {"training": TRAINING_BY_SET.get(train, {})},
+        preset.recipe,
+        recipe,
+        {"head": info.name, "head_digest": info.digest, "options": options, "train": train, "seed": seed},
+        {"width": own.get("width", row.width // divide.get("width", 1))},
+    )
+    weights_file = _weights_file(values)
+    numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
+    return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head, numerics)
+
+
+def _check_overrides(overrides: dict[str, Any]) -> None:
+    sections = {"options"} | {
+        name for name, field in Recipe.model_fields.items() if isinstance(field.default, Settings)
+    }
+    for key, value in overrides.items():
+        one_of("key in --set", key, [*Recipe.model_fields, "width", "options"])
+        if key in sections and not isinstance(value, dict):
+            raise UserError(f"--set {key}=...: {key} is a group of settings; name one of them, as in {key}.NAME=VALUE")
+
+
+def _weights_file(values: dict[str, Any]) -> Path | None:
+    """Replace a path in backbone.weights by the file's hash, so that no path enters the identity."""
+    weights = values.get("backbone", {}).get("weights", "imagenet")
+    if weights is None or weights == "imagenet":
+        return None
+    path = Path(str(weights))
+    if not path.is_file():
+        raise UserError(f"backbone.weights: no file {path}; give a path, imagenet, or null to train from scratch")
+    values["backbone"]["weights"] = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    return path
+
+
+def _select_rows(study: Study, select: Iterable[str]) -> list[Row]:
+    rows = [Row.model_validate(merge(study.base, row.model_dump(exclude_unset=True))) for row in study.rows]
+    chosen: list[Row] = []
+    for word in select:
+        if word == "all":
+            found = rows
+        elif word.endswith(".py"):
+            found = [_outside_row(word)]
+        else:
+            # An exact label means that row alone; a head's name all rows of that head.
+            found = [row for row in rows if row.label == word] or [
+                row for row in rows if word.lower() in (row.label.lower(), row.head)
+            ]
+        if not found and word in variants.names():
+            found = [_outside_row(word)]
+        if not found and Path(f"{word}.py").is_file():
+            raise UserError(f"unknown head or row {word!r}; for the file of that name say {word}.py")
+        if not found:
+            known = [*dict.fromkeys(name for row in rows for name in (row.label, row.head)), *variants.names()]
+            one_of("head or row", word, [*dict.fromkeys(known)])
+        chosen += [row for row in found if row not in chosen]
+    return chosen
+
+
+def _outside_row(head: str) -> Row:
+    """A head that no row of the study names: at its own sizes in another study, or else at the paper's."""
+    for name in study_names():
+        study = load_study(name)
+        for row in study.rows:
+            if head == (row.head or study.base.get("head")):
+                return Row.model_validate(merge(study.base, row.model_dump(exclude_unset=True)))
+    info = _describe(head)
+    options = {key: value for key, value in DEFAULT_SIZES.items() if key in info.options}
+    return Row(label=info.name, head=head, width=int(DEFAULT_SIZES["width"]), options=options)
+
+
+def _yaml_names(package: str) -> list[str]:
+    return sorted(
+        item.name[: -len(".yaml")] for item in resources.files(package).iterdir() if item.name.endswith(".yaml")
+    )
+
+
+def _read_yaml(package: str, name: str) -> dict[str, Any]:
+    return yaml.safe_load(resources.files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))

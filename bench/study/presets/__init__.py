@@ -1,0 +1,1 @@
+"""Presets: recipes that scale all rows of a study alike (YAML); imports nothing."""

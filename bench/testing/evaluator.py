@@ -1,0 +1,154 @@
+"""Testing a network on a data set: encode, score, rank, within a memory budget (PROTOCOL, section 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from bench.config import Evaluation, digest
+from bench.data import Dataset
+from bench.data.batches import pick, to_float
+from bench.errors import CellFailed
+from bench.journal.heartbeat import Place
+from bench.journal.pulse import Pulse
+from bench.journal.record import Level, TestResult
+from bench.network.matcher import Matcher
+from bench.progress import QUIET, Progress
+from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
+from bench.testing.metrics import QueryRanks, RankMetrics, chance_level, rank_queries, summarise
+from bench.testing.partial import PartialTest
+from bench.testing.scoring import PartialChunk, Scorer
+
+PIXEL_GRID = (8, 4)
+"""Cells, high x wide, over which the pooled-pixel baseline averages colours."""
+
+
+def evaluate(
+    model: Matcher,
+    dataset: Dataset,
+    images: NDArray[np.uint8],
+    settings: Evaluation,
+    state: str = "trained",
+    baselines: bool = False,
+    progress: Progress = QUIET,
+    folder: Path | None = None,
+    pulse: Pulse | None = None,
+) -> TestResult:
+    """Test a network on the query and gallery of a data set; `images` holds the queries, then the gallery.
+
+    In `folder` lies what a test needs to go on after an interruption, and what memory does not hold.
+
+    Raises CellFailed for scores that are NaN, or when the same-camera rule leaves no query a match.
+    """
+    queries, gallery = len(dataset.query), len(dataset.gallery)
+    pulse = pulse or Pulse()
+    watch = Stopwatch(model.device)
+    reset_peak(model.device)
+    key = digest([model.weights_hash(), dataset.fingerprint, settings.model_dump()]) if folder else ""
+    positions = np.arange(queries + gallery)
+    what = f"test {dataset.name}" + ("" if state == "trained" else f" ({state})")
+    pulse.enter(Place(phase="testing", what=what.removeprefix("test "), total=queries * gallery))
+    with pulse.interruption.deferred():
+        sides = positions[:queries], positions[queries:]
+        scorer = Scorer(model, images, *sides, settings, watch, folder, pulse, key, progress)
+        if not scorer.plan.trivial:
+            progress.say(f"{what}: {scorer.plan}")
+        partial = PartialTest(folder / f"partial-{dataset.name}-{state}.npz", key) if folder else None
+        ranks = _rank_all(scorer, dataset, partial, pulse, watch, progress, what)
+    metrics = _summarise(ranks, dataset)
+    chance_rank1, chance_map = chance_level(ranks)
+    result = TestResult(
+        test=dataset.name,
+        state=state,
+        rank1=metrics.rank1,
+        mAP=metrics.mAP,
+        mAP_trapezoid=metrics.mAP_trapezoid,
+        cmc=metrics.cmc.tolist(),
+        query_index=ranks.index.tolist(),
+        first_rank=ranks.first_rank.tolist(),
+        average_precision=ranks.average_precision.tolist(),
+        gallery_images=gallery,
+        chance=Level(rank1=chance_rank1, mAP=chance_map),
+        pixels=pixel_baseline(dataset, images) if baselines else None,
+        fingerprint=dataset.fingerprint,
+        standin=dataset.standin,
+        seconds=watch.seconds,
+        peak_bytes=peak_bytes(model.device),
+        pairs=queries * gallery,
+    )
+    if partial:
+        partial.delete()
+    scorer.close()
+    return result
+
+
+def pixel_baseline(dataset: Dataset, images: NDArray[np.uint8]) -> Level:
+    """Cosine of colours averaged over an 8 x 4 grid: what can be had without any network."""
+    pooled = []
+    for start in range(0, len(images), 256):
+        batch = to_float(pick(images, np.arange(start, min(start + 256, len(images)))), torch.device("cpu"))
+        pooled.append(F.normalize(F.adaptive_avg_pool2d(batch, PIXEL_GRID).flatten(1), dim=1))
+    features = torch.cat(pooled)
+    parts = []
+    queries = len(dataset.query)
+    for start in range(0, queries, 256):
+        chunk = slice(start, min(start + 256, queries))
+        parts.append(_rank_chunk(dataset, (features[chunk] @ features[queries:].T).numpy(), start))
+    metrics = _summarise(QueryRanks.join(parts), dataset)
+    return Level(rank1=metrics.rank1, mAP=metrics.mAP)
+
+
+def _rank_all(
+    scorer: Scorer,
+    dataset: Dataset,
+    partial: PartialTest | None,
+    pulse: Pulse,
+    watch: Stopwatch,
+    progress: Progress,
+    what: str,
+) -> QueryRanks:
+    """The ranks of all queries, from where `partial` left off; it is told of each finished chunk."""
+    queries, gallery = len(dataset.query), len(dataset.gallery)
+    done, ranks, seconds, chunk = partial.load() if partial else (0, None, {}, None)
+    watch.add(seconds)
+    pulse.advance(done * gallery)
+
+    def keep(unfinished: PartialChunk | None = None) -> str:
+        partial.save(done, ranks, watch.so_far(), unfinished)
+        return f"{what} {unfinished.place if unfinished is not None else f'query {done}'}"
+
+    with progress.bar(queries * gallery, what, "pair", done * gallery) as bar:
+        for start, scores in scorer.chunks(done, chunk, bar.update, keep if partial else None):
+            with watch.phase("ranking"):
+                found = _rank_chunk(dataset, scores.numpy(), start)
+                ranks = found if ranks is None else QueryRanks.join([ranks, found])
+            done = start + len(scores)
+            if partial and done < queries:
+                pulse.save(keep)
+    return ranks
+
+
+def _rank_chunk(dataset: Dataset, scores: NDArray, start: int) -> QueryRanks:
+    chunk = dataset.query[start : start + len(scores)]
+    try:
+        return rank_queries(
+            scores,
+            np.array([record.person for record in chunk]),
+            np.array([record.person for record in dataset.gallery]),
+            np.array([record.camera for record in chunk]),
+            np.array([record.camera for record in dataset.gallery]),
+            first_index=start,
+        )
+    except ValueError as fault:
+        raise CellFailed(f"{dataset.name}: {fault}") from fault
+
+
+def _summarise(ranks: QueryRanks, dataset: Dataset) -> RankMetrics:
+    try:
+        return summarise(ranks)
+    except ValueError as fault:
+        raise CellFailed(f"{dataset.name}: {fault}") from fault

@@ -1,0 +1,95 @@
+"""Scoring that was cut off goes on where it was: what was ranked, and the blocks scored of the chunk under way.
+
+The files are deleted by whoever finishes the work.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.errors import CellFailed
+from bench.journal.record import write_atomically
+from bench.testing.metrics import QueryRanks
+from bench.testing.scoring import PartialChunk
+
+
+@dataclass(frozen=True)
+class PartialTest:
+    """The file that holds the ranks of the queries done so far; `key` tells of which network, data and plan."""
+
+    path: Path
+    key: str
+
+    def load(self) -> tuple[int, QueryRanks | None, dict[str, float], PartialChunk | None]:
+        """Queries done, their ranks, seconds by phase, and the chunk under way; (0, None, {}, None) without a fit."""
+        arrays = _load(self.path, self.key)
+        if arrays is None:
+            return 0, None, {}, None
+        ranks = None
+        if int(arrays["done"]):
+            ranks = QueryRanks(**{field.name: arrays[field.name] for field in fields(QueryRanks)})
+        seconds = dict(zip(arrays["phases"].tolist(), arrays["seconds"].tolist(), strict=True))
+        return int(arrays["done"]), ranks, seconds, _chunk(arrays)
+
+    def save(
+        self, done: int, ranks: QueryRanks | None, seconds: dict[str, float], chunk: PartialChunk | None = None
+    ) -> None:
+        """Store the ranks of the first `done` queries and what is scored of the next."""
+        arrays = {field.name: getattr(ranks, field.name) for field in fields(QueryRanks)} if ranks is not None else {}
+        phases, spent = np.array(list(seconds), dtype=str), np.array(list(seconds.values()), dtype=float)
+        _save(self.path, self.key, {**arrays, "done": done, "phases": phases, "seconds": spent, **_arrays(chunk)})
+
+    def delete(self) -> None:
+        """Forget it: the test is finished."""
+        self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class PartialScores:
+    """The file that holds the finished rows of a score matrix; `key` tells of which network and images."""
+
+    path: Path
+    key: str
+
+    def load(self) -> tuple[NDArray[np.float32] | None, float, PartialChunk | None]:
+        """The finished rows, the seconds they took, and the chunk under way; (None, 0, None) if nothing fits."""
+        arrays = _load(self.path, self.key)
+        return (None, 0.0, None) if arrays is None else (arrays["rows"], float(arrays["seconds"]), _chunk(arrays))
+
+    def save(self, rows: NDArray[np.float32], seconds: float, chunk: PartialChunk) -> None:
+        """Store the finished rows and what is scored of the next."""
+        _save(self.path, self.key, {"rows": rows, "seconds": seconds, **_arrays(chunk)})
+
+
+def _arrays(chunk: PartialChunk | None) -> dict[str, Any]:
+    return {} if chunk is None else {"start": chunk.start, "pairs": chunk.pairs, "scores": chunk.scores.numpy()}
+
+
+def _chunk(arrays: dict[str, NDArray]) -> PartialChunk | None:
+    if "scores" not in arrays:
+        return None
+    return PartialChunk(int(arrays["start"]), torch.from_numpy(arrays["scores"]), int(arrays["pairs"]))
+
+
+def _load(path: Path, key: str) -> dict[str, NDArray] | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file) if str(file["key"]) == key else None
+    except Exception:  # a damaged file costs the work that it held; zipfile and numpy raise many kinds of error
+        return None
+
+
+def _save(path: Path, key: str, arrays: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, key=key, **arrays)
+    try:
+        write_atomically(path, buffer.getbuffer())
+    except OSError as fault:
+        raise CellFailed(f"cannot save {path}: {fault.strerror}") from fault

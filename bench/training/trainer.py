@@ -1,0 +1,311 @@
+"""Training a network with the graph sampler (PROTOCOL, section 3). The same for every head."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
+from tqdm import tqdm
+
+from bench.config import CellConfig, Training, digest
+from bench.data.batches import pick, to_float
+from bench.errors import CellFailed
+from bench.journal.checkpoint import load_checkpoint, save_checkpoint
+from bench.journal.heartbeat import Place
+from bench.journal.pulse import Pulse
+from bench.journal.record import CHECKPOINT, LOG, write_atomically
+from bench.network.matcher import Matcher
+from bench.progress import QUIET, Progress
+from bench.randomness import Stream, generator, random_states, restore_random_states, torch_seeded
+from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
+from bench.testing.partial import PartialScores
+from bench.testing.scoring import PartialChunk, Scorer
+from bench.training.augment import augment
+from bench.training.losses import mean_of_finite, pairwise_matching_loss
+from bench.training.sampler import GraphSampler
+
+CALIBRATION_BATCHES = 16
+"""Batches from which an untrained network takes its batch-norm statistics."""
+
+
+@dataclass
+class Trained:
+    """What a finished training leaves behind."""
+
+    model: Matcher
+    seconds: dict[str, float]
+    steps: int
+    segments: int
+    peak_bytes: int
+
+
+@dataclass
+class _EpochLog:
+    """Running means over an epoch's steps."""
+
+    loss: float = 0.0
+    hit: float = 0.0
+    steps: int = 0
+    learning_rate: list[float] = field(default_factory=list)
+
+    def add(self, loss: float, hit: float) -> None:
+        self.steps += 1
+        self.loss += (loss - self.loss) / self.steps
+        self.hit += (hit - self.hit) / self.steps
+
+
+@dataclass
+class _Epoch:
+    """An epoch under way: its batches [steps, P*K] as image positions, and the steps done."""
+
+    batches: NDArray[np.int64]
+    log: _EpochLog
+
+
+class Trainer:
+    """Trains one cell from its last checkpoint if there is one, which may lie anywhere in an epoch."""
+
+    def __init__(
+        self,
+        model: Matcher,
+        config: CellConfig,
+        images: NDArray[np.uint8],
+        ids: NDArray[np.int64],
+        folder: Path,
+        pulse: Pulse | None = None,
+    ) -> None:
+        """`images` [n, 3, H, W] uint8 and `ids` [n] are the training set; `folder` is the cell's."""
+        self.model, self.config, self.images, self.ids, self.folder = model, config, images, ids, folder
+        self.pulse = pulse or Pulse()
+        settings = config.training
+        self.sampler = GraphSampler(ids, settings.persons, settings.images, config.seed)
+        self.steps_per_epoch = min(len(self.sampler.people), settings.steps_per_epoch or len(self.sampler.people))
+        self.optimizer = _optimizer(model, config)
+        self.schedule = _schedule(settings, self.steps_per_epoch, self.optimizer)
+        self.scaler = torch.amp.GradScaler(model.device.type, enabled=settings.precision == "fp16")
+        self.watch = Stopwatch(model.device)
+        self.clip_groups = model.clip_groups()
+        self.finished_epochs, self.segments, self.peak_bytes = 0, 1, 0
+        self.epoch: _Epoch | None = None
+        self.lines: list[dict[str, Any]] = []
+
+    def run(self, progress: Progress = QUIET) -> Trained:
+        """Train to the end. Raises CellFailed if no query of a batch has a finite loss any more."""
+        random_state = self._resume()
+        reset_peak(self.model.device)
+        steps = self.config.training.epochs * self.steps_per_epoch
+        with progress.bar(steps, "train", "step", self._steps_done()) as bar, self.pulse.interruption.deferred():
+            while self.finished_epochs < self.config.training.epochs:
+                with torch_seeded(self.config.seed, Stream.TORCH, self.finished_epochs):
+                    if random_state is not None:
+                        restore_random_states(random_state, self.model.device)
+                        random_state = None
+                    self._run_epoch(bar)
+        peak = max(self.peak_bytes, peak_bytes(self.model.device))
+        return Trained(self.model, dict(self.watch.seconds), steps, self.segments, peak)
+
+    def _run_epoch(self, bar: tqdm) -> None:
+        number = self.finished_epochs
+        if self.epoch is None:
+            batches = self._sample(number)
+            self.epoch = _Epoch(batches, _EpochLog(learning_rate=[g["lr"] for g in self.optimizer.param_groups]))
+        epoch, log = self.epoch, self.epoch.log
+        self._enter("training")
+        self.model.train()
+        while log.steps < len(epoch.batches):
+            self.pulse.safe_point(self._save)
+            with self.watch.phase("training"):
+                positions = epoch.batches[log.steps]
+                log.add(*self._step(number, log.steps * epoch.batches.shape[1], positions))
+            self.pulse.advance(1)
+            bar.update()
+            if not bar.disable:
+                rate = (bar.format_dict["rate"] or 0) * len(positions)
+                bar.set_postfix(epoch=number + 1, loss=f"{log.loss:.3f}", hit=f"{log.hit:.0%}", images_s=f"{rate:.0f}")
+        self.finished_epochs, self.epoch = number + 1, None
+        self.lines.append(self._line(number, log))
+        self.pulse.save(self._save)
+        self._write_log()
+
+    def _sample(self, number: int) -> NDArray[np.int64]:
+        """The batches of an epoch."""
+        self._enter("sampling")
+        with self.watch.phase("sampling"):
+            return self.sampler.epoch(number, self._score_persons(number), self.steps_per_epoch)
+
+    def _enter(self, phase: Literal["sampling", "training"]) -> None:
+        epochs = self.config.training.epochs
+        steps = epochs * self.steps_per_epoch if phase == "training" else len(self.sampler.people) ** 2
+        done = self._steps_done() if phase == "training" else 0
+        self.pulse.enter(Place(phase=phase, epoch=self.finished_epochs + 1, epochs=epochs, done=done, total=steps))
+
+    def _steps_done(self) -> int:
+        return self.finished_epochs * self.steps_per_epoch + (self.epoch.log.steps if self.epoch else 0)
+
+    def _step(self, epoch: int, first_position: int, positions: NDArray[np.int64]) -> tuple[float, float]:
+        device, settings = self.model.device, self.config.training
+        images = to_float(pick(self.images, positions), device)
+        images = augment(images, settings.augmentation, self.config.seed, epoch, first_position)
+        with self.model.autocast():
+            found = self.model.encode(images)
+            scores = self.model.head.match(found, found)
+        loss_per_query, hit = pairwise_matching_loss(scores.float(), torch.from_numpy(self.ids[positions]).to(device))
+        loss = mean_of_finite(loss_per_query)
+        if not math.isfinite(loss.item()):
+            raise CellFailed(f"training diverged in epoch {epoch + 1}: no query of a batch has a finite loss")
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        for group in self.clip_groups:
+            nn.utils.clip_grad_norm_(group, settings.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        return loss.item(), hit.float().mean().item()
+
+    def _score_persons(self, epoch: int) -> NDArray[np.float32]:
+        """[persons, persons] scores of one image of each, by the present model in evaluation mode."""
+        chosen = self.sampler.representatives(epoch)
+        settings, unread = self.config.evaluation, Stopwatch(self.model.device)
+        key = digest([epoch, self.model.weights_hash()])
+        scorer = Scorer(self.model, self.images, chosen, chosen, settings, unread, self.folder, self.pulse, key)
+        partial = PartialScores(self.folder / "partial-sampling.npz", key)
+        rows, seconds, chunk = partial.load()
+        parts = [rows] if rows is not None else []
+        self.watch.add({"sampling": seconds})
+        before = self.watch.so_far()["sampling"] - seconds
+
+        def keep(unfinished: PartialChunk) -> str:
+            rows = np.concatenate(parts) if parts else np.empty((0, len(chosen)), np.float32)
+            partial.save(rows, self.watch.so_far()["sampling"] - before, unfinished)
+            return f"epoch {epoch + 1} sampling {unfinished.place}"
+
+        for _, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):
+            parts.append(scores.numpy().copy())
+        scorer.close()
+        return np.concatenate(parts)
+
+    def _save(self) -> str:
+        """Store all that going on takes; returns a name of the place."""
+        with self.watch.phase("saving"):
+            save_checkpoint(self.folder / CHECKPOINT, self._state())
+        (self.folder / "partial-sampling.npz").unlink(missing_ok=True)
+        return f"step {self._steps_done()}" + ("" if self.epoch is None else " of a sampled epoch")
+
+    def _state(self) -> dict[str, Any]:
+        epoch = None
+        if self.epoch is not None:
+            epoch = {"batches": torch.from_numpy(self.epoch.batches), "log": asdict(self.epoch.log)}
+        return {
+            "finished_epochs": self.finished_epochs,
+            "epoch": epoch,
+            "lines": self.lines,
+            "segments": self.segments,
+            "peak_bytes": max(self.peak_bytes, peak_bytes(self.model.device)),
+            "seconds": self.watch.so_far(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "random": random_states(self.model.device),
+        }
+
+    def _resume(self) -> dict[str, Any] | None:
+        """Take up the last checkpoint; returns the random states in the middle of an epoch, else None."""
+        state = load_checkpoint(self.folder / CHECKPOINT, self.model.device)
+        if state is None:
+            return None
+        if "optimizer" not in state:
+            raise CellFailed(
+                f"{self.folder} has a finished network but no record of it; delete the folder to train anew"
+            )
+        self.model.load_state_dict(state["model"])
+        for name in ("optimizer", "schedule", "scaler", "sampler"):
+            getattr(self, name).load_state_dict(state[name])
+        self.finished_epochs, self.segments = state["finished_epochs"], state["segments"] + 1
+        self.peak_bytes, self.lines = state["peak_bytes"], state["lines"]
+        self.watch.seconds = dict(state["seconds"])
+        # The log may tell of epochs that a damaged newest checkpoint took with it.
+        self._write_log()
+        if state["epoch"] is None:
+            return None
+        log = _EpochLog(**state["epoch"]["log"])
+        self.epoch = _Epoch(state["epoch"]["batches"].cpu().numpy(), log)
+        return state["random"]
+
+    def _line(self, epoch: int, log: _EpochLog) -> dict[str, Any]:
+        return {
+            "epoch": epoch + 1,
+            "loss": log.loss,
+            "hit": log.hit,
+            "learning_rate": log.learning_rate,
+            "seconds": dict(self.watch.seconds),
+        }
+
+    def _write_log(self) -> None:
+        text = "".join(json.dumps(line) + "\n" for line in self.lines)
+        write_atomically(self.folder / LOG, text.encode(), durable=False)
+
+
+@torch.no_grad()
+def calibrate(model: Matcher, config: CellConfig, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> None:
+    """Give an untrained network batch-norm statistics of training images, without changing its weights.
+
+    Each batch holds P persons x K images at random, without augmentation. Frozen batch norms keep what they have.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # the plain mean over batches
+    model.train()
+    for positions in _calibration_batches(config, ids):
+        with model.autocast():
+            found = model.encode(to_float(pick(images, positions), model.device))
+            model.head.match(found, found)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
+def _calibration_batches(config: CellConfig, ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    settings = config.training
+    people = np.unique(ids)
+    sampler = GraphSampler(ids, settings.persons, settings.images, config.seed)
+    for number in range(CALIBRATION_BATCHES):
+        draws = generator(config.seed, Stream.CALIBRATION, number)
+        chosen = draws.choice(len(people), size=min(settings.persons, len(people)), replace=False)
+        yield np.concatenate([sampler.deal(person) for person in chosen])
+
+
+def _optimizer(model: Matcher, config: CellConfig) -> SGD:
+    """SGD with one group for layers that start from ImageNet weights, if any, and one for all others."""
+    settings = config.training
+    pretrained = list(model.backbone.stages.parameters()) if config.backbone.weights is not None else []
+    known = {id(parameter) for parameter in pretrained}
+    new = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    groups = [{"params": pretrained, "lr": settings.backbone_lr}, {"params": new, "lr": settings.lr}]
+    return SGD(
+        [group for group in groups if group["params"]],
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.momentum > 0,
+    )
+
+
+def _schedule(settings: Training, steps_per_epoch: int, optimizer: SGD) -> LRScheduler:
+    """The learning rates' schedule, advanced after every step."""
+    if settings.schedule == "step":
+        return StepLR(optimizer, settings.decay_after * steps_per_epoch, settings.decay)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    return OneCycleLR(optimizer, peaks, total_steps=settings.epochs * steps_per_epoch, cycle_momentum=False)

@@ -1,0 +1,104 @@
+"""The graph sampler: what every epoch's batches have in common."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.training.sampler import GraphSampler
+
+
+@st.composite
+def samplers(draw) -> tuple[GraphSampler, np.ndarray, int, int]:
+    counts = draw(st.lists(st.integers(1, 9), min_size=2, max_size=12))
+    ids = np.repeat(np.arange(len(counts)) * 3 + 5, counts)
+    ids = np.random.default_rng(draw(st.integers(0, 99))).permutation(ids)
+    persons, images = draw(st.integers(2, 6)), draw(st.integers(2, 5))
+    return GraphSampler(ids, persons, images, draw(st.integers(0, 5))), ids, persons, images
+
+
+def scores_of(sampler: GraphSampler, seed: int = 0) -> np.ndarray:
+    count = len(sampler.people)
+    return np.random.default_rng(seed).normal(size=(count, count))
+
+
+@settings(max_examples=100, deadline=None)
+@given(samplers())
+def test_an_epoch_has_one_batch_per_person_of_p_persons_with_k_images(case):
+    sampler, ids, persons, images = case
+    batches = sampler.epoch(0, scores_of(sampler))
+    people = len(np.unique(ids))
+    expected = min(persons, people)
+    assert batches.shape == (people, expected * images)
+    for batch in batches:
+        found, counts = np.unique(ids[batch], return_counts=True)
+        assert len(found) == expected and (counts == images).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(samplers())
+def test_every_person_leads_one_batch_with_its_nearest_others(case):
+    sampler, ids, _, images = case
+    scores = scores_of(sampler)
+    batches = sampler.epoch(0, scores)
+    people = np.unique(ids)
+    leaders = [np.flatnonzero(people == ids[batch[0]])[0] for batch in batches]
+    assert sorted(leaders) == list(range(len(people)))
+    for leader, batch in zip(leaders, batches, strict=True):
+        others = np.delete(np.arange(len(people)), leader)
+        nearest = others[np.argsort(-scores[leader, others], kind="stable")][: sampler.persons - 1]
+        assert [people[n] for n in nearest] == ids[batch[images::images]].tolist()
+
+
+@settings(max_examples=100, deadline=None)
+@given(samplers())
+def test_images_repeat_in_a_hand_only_if_a_person_has_too_few(case):
+    sampler, ids, _, images = case
+    for batch in sampler.epoch(0, scores_of(sampler)):
+        for hand in batch.reshape(-1, images):
+            assert len(set(hand)) == min(images, (ids == ids[hand[0]]).sum())
+
+
+@settings(max_examples=50, deadline=None)
+@given(samplers(), st.integers(1, 12))
+def test_all_images_of_a_person_are_dealt_equally_often(case, hands):
+    sampler, ids, _, images = case
+    dealt = np.bincount(np.concatenate([sampler.deal(0) for _ in range(hands)]), minlength=len(ids))
+    counts = dealt[ids == sampler.people[0]]
+    assert counts.sum() == hands * images and counts.max() - counts.min() <= 1
+
+
+def test_batches_are_a_function_of_seed_and_epoch_and_the_deals():
+    ids = np.repeat(np.arange(6), 5)
+    one, same, other = (GraphSampler(ids, 4, 2, seed) for seed in (1, 1, 2))
+    scores = scores_of(one)
+    assert np.array_equal(one.epoch(0, scores), same.epoch(0, scores))
+    assert not np.array_equal(GraphSampler(ids, 4, 2, 1).epoch(1, scores), GraphSampler(ids, 4, 2, 1).epoch(0, scores))
+    assert not np.array_equal(GraphSampler(ids, 4, 2, 1).epoch(0, scores), other.epoch(0, scores))
+
+
+def test_a_restored_sampler_goes_on_as_if_never_interrupted():
+    ids = np.repeat(np.arange(6), 5)
+    sampler = GraphSampler(ids, 4, 2, 1)
+    scores = scores_of(sampler)
+    sampler.epoch(0, scores)
+    restored = GraphSampler(ids, 4, 2, 1)
+    restored.load_state_dict(copy.deepcopy(sampler.state_dict()))
+    assert np.array_equal(restored.epoch(1, scores), sampler.epoch(1, scores))
+
+
+def test_representatives_are_one_image_of_each_person_and_change_with_the_epoch():
+    ids = np.repeat(np.arange(40), 5)
+    sampler = GraphSampler(ids, 4, 2, 1)
+    first, second = sampler.representatives(0), sampler.representatives(1)
+    assert ids[first].tolist() == list(range(40))
+    assert not np.array_equal(first, second)
+
+
+def test_one_person_alone_cannot_be_sampled():
+    with pytest.raises(ValueError, match="at least two persons"):
+        GraphSampler(np.zeros(4, dtype=int), 4, 2, 0)

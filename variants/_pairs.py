@@ -1,0 +1,96 @@
+"""What heads share that pay per pair: pairs are scored in blocks, within the memory of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from variants._base import Head, Repr
+from variants.kernels import give_back_freed_memory
+
+TRAINING_BLOCK_BYTES = 2**29
+"""What the pairs of one block may keep for the backward pass, in a head that pays per pair."""
+
+GPU_TRAINING_BLOCK_BYTES = 2**31
+"""The same on a GPU, which needs larger products to be busy."""
+
+
+SCATTERED_BYTES = 128 * 2**20
+"""Freed memory that a process was measured to hold within a block, scattered between what is in use."""
+
+
+class PairwiseHead(Head):
+    """A head that pays per pair, block by block (`score_pairs_in_blocks`)."""
+
+    def image_bytes(self) -> int:
+        """What `encode` keeps of one image for the backward pass, its representation counted."""
+        raise NotImplementedError(f"{type(self).__name__} must define image_bytes")
+
+    def training_bytes(self, batch: int, device_kind: str = "cpu") -> int:
+        """Images and weights with their gradients, and twice a block: what it keeps, and gradients passing through;
+        besides, what an allocator holds."""
+        per_pair = self.pair_bytes(training=True)
+        block = min(batch**2, max(1, block_bytes(device_kind) // per_pair)) * per_pair
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in self.parameters())
+        return 2 * block + batch * self.image_bytes() + weights + SCATTERED_BYTES
+
+
+def pair_up(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+    """All pairs of Q and G images, row by row: [Q, ...], [G, ...] -> two tensors [Q*G, ...]."""
+    queries = query.unsqueeze(1).expand(-1, len(gallery), *query.shape[1:])
+    galleries = gallery.unsqueeze(0).expand(len(query), -1, *gallery.shape[1:])
+    return queries.flatten(0, 1), galleries.flatten(0, 1)
+
+
+def block_bytes(device_kind: str) -> int:
+    """What one block may keep on a device of this kind."""
+    return GPU_TRAINING_BLOCK_BYTES if device_kind == "cuda" else TRAINING_BLOCK_BYTES
+
+
+def score_pairs_in_blocks(
+    score: Callable[[Repr, Repr], Tensor], query: Repr, gallery: Repr, bytes_per_pair: int
+) -> Tensor:
+    """`score` of all pairs, [Q, G, L], with the memory of one block of pairs.
+
+    `score` takes q queries and g gallery images and gives [q*g, L], row by row, each pair by itself. Pairs that do
+    not fit `block_bytes` together go block by block; in training each block then keeps nothing and is computed again
+    in the backward pass, with the same gradients.
+    """
+    device = next(tensor for _, tensor in query.items()).device.type
+    pairs = max(1, block_bytes(device) // bytes_per_pair)
+    if len(query) * len(gallery) <= pairs:
+        return score(query, gallery).view(len(query), len(gallery), -1)
+    columns = _equal_parts(len(gallery), pairs)
+    rows = _equal_parts(len(query), max(1, pairs // len(gallery)))
+
+    def score_block(some: Repr, others: Repr) -> Tensor:
+        # What blocks free lies scattered between what outlives them: a CPU's allocator would hold ever more.
+        if device == "cpu":
+            give_back_freed_memory()
+        return score(some, others)
+
+    bands = []
+    for top in range(0, len(query), rows):
+        some = query[top : top + rows]
+        blocks = []
+        for left in range(0, len(gallery), columns):
+            others = gallery[left : left + columns]
+            if torch.is_grad_enabled():
+                block = checkpoint(score_block, some, others, use_reentrant=False, preserve_rng_state=False)
+            else:
+                block = score_block(some, others)
+            blocks.append(block.view(len(some), len(others), -1))
+        bands.append(torch.cat(blocks, dim=1))
+    return torch.cat(bands)
+
+
+def _equal_parts(count: int, most: int) -> int:
+    """The size, at most `most`, of the parts of `count`: all of one size if that can be had within a half of `most`.
+
+    Memory that parts of one size have freed serves the next; with several sizes a CPU's allocator needs far more.
+    """
+    most = min(count, most)
+    return next((size for size in range(most, most // 2, -1) if count % size == 0), most)
