@@ -126,7 +126,7 @@ def test_what_a_signal_meant_is_asked_of_slurm(job, signal_name, restarts, state
 def test_the_same_code_is_frozen_once(tmp_path):
     first, again = freeze(tmp_path), freeze(tmp_path)
     assert first == again == snapshot_of(tmp_path) and len(list((tmp_path / "snapshots").iterdir())) == 1
-    assert (first.path / "bench" / "cell.py").read_bytes() == (ROOT / "bench" / "cell.py").read_bytes()
+    assert (first.path / "bench" / "cli.py").read_bytes() == (ROOT / "bench" / "cli.py").read_bytes()
     assert (first.path / "variants" / "kernels" / "maxima.cpp").is_file()
 
 
