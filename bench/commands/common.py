@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import parse_overrides, split_words
-from bench.study.plan import Cell, Preset, Study, load_preset, load_study, parse_seeds, plan
+from bench.study.definition import Preset, Study, load_preset, load_study
+from bench.study.plan import Cell, parse_seeds, plan
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import argparse
 import variants
 from bench.commands.common import example
 from bench.config import TEST_SETS
-from bench.study.plan import load_preset, load_study, preset_names, study_names
+from bench.study.definition import load_preset, load_study, preset_names, study_names
 
 KINDS = ("heads", "studies", "data", "presets")
 

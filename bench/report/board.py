@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.journal.record import Level, Record, TestResult
 from bench.report.columns import Measurement, Quantity, Summary, at_chance, summarise
 from bench.report.published import PublishedRow
-from bench.study.plan import Preset, Study, load_preset
+from bench.study.definition import Preset, Study, load_preset
 
 State = Literal["trained", "untrained"]
 

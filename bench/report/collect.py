@@ -12,7 +12,8 @@ from bench.errors import UserError
 from bench.journal.record import Record
 from bench.report.board import Board, LeftOut, Row, Setting
 from bench.report.published import load_published
-from bench.study.plan import Cell, Preset, Study, answers, load_study, plan, request_key, study_names
+from bench.study.definition import Preset, Study, load_study, study_names
+from bench.study.plan import Cell, answers, plan, request_key
 
 OUTSIDE_ROWS = "table2"
 """The study whose tables also list runs that no row of any study asks for: heads from outside the suite."""

@@ -17,7 +17,7 @@ from bench.report.layout import tables
 from bench.report.model import FORMATS, Table
 from bench.report.render import notes_markdown, notes_text, to_csv, to_latex, to_markdown, to_text
 from bench.report.speed import speed_tables
-from bench.study.plan import study_names
+from bench.study.definition import study_names
 
 MARKDOWN = "report.md"
 

@@ -8,12 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import yaml
-from pydantic import Field
 
 import variants
 from bench.config import (
@@ -32,43 +28,13 @@ from bench.config import (
 from bench.data import NAMES
 from bench.errors import UserError
 from bench.journal.record import Record
+from bench.study.definition import Preset, Row, Study, load_study, study_names
 
 TRAINER_NUMERICS = 2
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
 
 DEFAULT_SIZES: dict[str, Option] = {"width": 512, "feedforward": 2048, "layers": 3}
 """Sizes at which a head from outside the suite is run (paper, section 6.2)."""
-
-
-class Row(Settings):
-    """One row of a study's table."""
-
-    label: str
-    head: str = ""
-    width: int = 0
-    options: dict[str, Option] = {}
-
-
-class Study(Settings):
-    """A table: rows x training sets x seeds. `base` holds what all rows share."""
-
-    title: str
-    published: str
-    train: list[str]
-    seeds: int = Field(ge=1)
-    base: dict[str, Any] = {}
-    rows: list[Row]
-
-
-class Preset(Settings):
-    """Changes to the recipe that hold for all rows alike. `divide` divides widths and feed-forward widths."""
-
-    description: str
-    standin: str | None = None
-    seeds: int | None = None
-    untrained: bool = False
-    divide: dict[str, int] = {}
-    recipe: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -83,28 +49,6 @@ class Cell:
     """What `variants.build` takes: the head's name, or the path of a file."""
     numerics: dict[str, int]
     """Versions of the code that makes the cell's numbers."""
-
-
-def study_names() -> list[str]:
-    """Names of all studies."""
-    return _yaml_names("bench.study.studies")
-
-
-def preset_names() -> list[str]:
-    """Names of all presets."""
-    return _yaml_names("bench.study.presets")
-
-
-def load_study(name: str) -> Study:
-    """A study by name. Raises UserError for unknown ones."""
-    return validate(Study, _read_yaml("bench.study.studies", one_of("study", name, study_names())), f"study {name}")
-
-
-def load_preset(name: str | None) -> Preset:
-    """A preset by name; None is the paper's own recipe. Raises UserError for unknown ones."""
-    if name is None:
-        return Preset(description="the paper's recipe")
-    return validate(Preset, _read_yaml("bench.study.presets", one_of("preset", name, preset_names())), f"preset {name}")
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -136,7 +80,7 @@ def plan(
     rows = _select_rows(study, select)
     _check_overrides(overrides)
     return [
-        _cell(row, info, train_set, seed, preset, overrides)
+        _cell(row, info, train_set, seed, study, preset, overrides)
         for row, info in [(row, _describe(row.head)) for row in rows]
         for train_set in train_sets
         for seed in seeds
@@ -203,7 +147,9 @@ def _describe(head: str) -> variants.HeadInfo:
         raise UserError(str(fault)) from fault
 
 
-def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Preset, overrides: dict[str, Any]) -> Cell:
+def _cell(
+    row: Row, info: variants.HeadInfo, train: str, seed: int, study: Study, preset: Preset, overrides: dict[str, Any]
+) -> Cell:
     own = {key: value for key, value in overrides.items() if key in ("width", "options")}
     recipe = {key: value for key, value in overrides.items() if key not in own}
     divide = preset.divide
@@ -218,7 +164,9 @@ def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Pres
         raise UserError(f"{row.label}: {fault}") from fault
     values = merge(
         {"training": TRAINING_BY_SET.get(train, {})},
+        study.recipe,
         preset.recipe,
+        row.recipe,
         recipe,
         {"head": info.name, "head_digest": info.digest, "options": options, "train": train, "seed": seed},
         {"width": own.get("width", row.width // divide.get("width", 1))},
@@ -251,7 +199,7 @@ def _weights_file(values: dict[str, Any]) -> Path | None:
 
 
 def _select_rows(study: Study, select: Iterable[str]) -> list[Row]:
-    rows = [Row.model_validate(merge(study.base, row.model_dump(exclude_unset=True))) for row in study.rows]
+    rows = study.whole_rows
     chosen: list[Row] = []
     for word in select:
         if word == "all":
@@ -278,19 +226,9 @@ def _outside_row(head: str) -> Row:
     """A head that no row of the study names: at its own sizes in another study, or else at the paper's."""
     for name in study_names():
         study = load_study(name)
-        for row in study.rows:
-            if head == (row.head or study.base.get("head")):
-                return Row.model_validate(merge(study.base, row.model_dump(exclude_unset=True)))
+        for row in study.whole_rows:
+            if head == row.head:
+                return row
     info = _describe(head)
     options = {key: value for key, value in DEFAULT_SIZES.items() if key in info.options}
     return Row(label=info.name, head=head, width=int(DEFAULT_SIZES["width"]), options=options)
-
-
-def _yaml_names(package: str) -> list[str]:
-    return sorted(
-        item.name[: -len(".yaml")] for item in resources.files(package).iterdir() if item.name.endswith(".yaml")
-    )
-
-
-def _read_yaml(package: str, name: str) -> dict[str, Any]:
-    return yaml.safe_load(resources.files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from made_up_runs import board_of, both, cells, entry, measured, run
 from bench.report.layout import accuracy_table
 from bench.report.model import MISSING
 from bench.report.published import load_published
-from bench.study.plan import load_study
+from bench.study.definition import load_study
 
 
 def test_table1_lists_literature_and_leaves_training_sets_empty(tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def test_a_run_that_dies_three_times_at_the_same_place_fails_with_its_reason(tin
     script = tmp_path / "once.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\n"
-        "from bench.running.cell import run_cell\nfrom bench.study.plan import *\n"
+        "from bench.running.cell import run_cell\n"
+        "from bench.study.definition import *\nfrom bench.study.plan import *\n"
         "from bench.running.preflight import *\n"
         f"cells = plan(load_study('table2'), load_preset('tiny'), {{}}, [{str(head)!r}])\n"
         f"[task] = preflight(cells, RunOptions(Path({str(tmp_path / 'results')!r}),"

@@ -7,17 +7,8 @@ import pytest
 import variants
 from bench.config import parse_overrides
 from bench.errors import UserError
-from bench.study.plan import (
-    cell_id,
-    load_preset,
-    load_study,
-    parse_seeds,
-    plan,
-    preset_names,
-    request_key,
-    resolve,
-    study_names,
-)
+from bench.study.definition import load_preset, load_study, preset_names, study_names
+from bench.study.plan import cell_id, parse_seeds, plan, request_key, resolve
 
 
 def cells(study="table2", preset=None, overrides=(), **choice):
