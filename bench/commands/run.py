@@ -214,7 +214,7 @@ def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
 
     book = ledger(arguments.results)
     for cell in cells:
-        tests = tests_of(cell.config.train, split_words(arguments.test))
+        tests = tests_of(cell, split_words(arguments.test))
         state = book.state_of(cell)
         lacking = state.lacking(tests)
         told = f"done but for {', '.join(lacking)}" if lacking else str(state)

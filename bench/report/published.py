@@ -1,4 +1,7 @@
-"""The paper's own numbers, from results/paper.yaml. Nothing is computed from them."""
+"""Published numbers: the paper's own (results/paper.yaml) and those of others since (results/literature.yaml).
+
+Nothing is computed from them.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +63,9 @@ class PublishedTable(Settings):
 
 @cache
 def load_published() -> dict[str, PublishedTable]:
-    """All published tables by key: table1, table2, table3, variants, times, tableD."""
-    text = resources.files("results").joinpath("paper.yaml").read_text(encoding="utf-8")
+    """All published tables by the name of the study beside which they stand."""
     return {
-        key: validate(PublishedTable, table, f"results/paper.yaml, {key}")
-        for key, table in yaml.safe_load(text).items()
+        key: validate(PublishedTable, table, f"results/{name}, {key}")
+        for name in ("paper.yaml", "literature.yaml")
+        for key, table in yaml.safe_load(resources.files("results").joinpath(name).read_text(encoding="utf-8")).items()
     }

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from bench.config import CellConfig
-from bench.data import Dataset, load_dataset
+from bench.data import Dataset
 from bench.data.cache import load_images
+from bench.data.sources import load_source
 from bench.errors import CellFailed, UserError
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
@@ -223,7 +224,7 @@ class _Run:
         return evaluate(model, dataset, images, settings, state, task.untrained, task.progress, task.folder, self.pulse)
 
     def _dataset(self, name: str) -> Dataset:
-        return load_dataset(name, self.task.data_dir, msmt_release=self.task.msmt_release)
+        return load_source(name, self.task.data_dir, msmt_release=self.task.msmt_release)
 
     def _images(self, dataset: Dataset, split: str) -> np.ndarray:
         size, task = self.task.config.input, self.task

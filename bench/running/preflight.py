@@ -12,8 +12,9 @@ import torch
 
 import variants
 from bench.config import CellConfig, cpus
-from bench.data import Dataset, load_dataset
+from bench.data import Dataset
 from bench.data.cache import load_images
+from bench.data.sources import load_source
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.record import read_record
@@ -84,7 +85,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 results=options.results,
                 data_dir=options.data_dir,
                 head=cell.head_path,
-                tests=tests_of(config.train, options.tests),
+                tests=tests_of(cell, options.tests),
                 device=target.device,
                 workers=options.workers,
                 save_seconds=options.save_seconds,
@@ -161,10 +162,11 @@ def check_writable(results: Path) -> None:
 
 
 def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Dataset]:
-    names = dict.fromkeys(cell.config.train for cell in cells)
-    for train in list(names):
-        names |= dict.fromkeys(tests_of(train, options.tests))
-    datasets = {name: load_dataset(name, options.data_dir, msmt_release=options.msmt_release) for name in names}
+    sources = dict.fromkeys(cell.config.train for cell in cells)
+    tests = dict.fromkeys(name for cell in cells for name in tests_of(cell, options.tests))
+    datasets = {
+        name: load_source(name, options.data_dir, msmt_release=options.msmt_release) for name in {**sources, **tests}
+    }
     kinds = {dataset.standin for dataset in datasets.values()}
     if len(kinds) > 1:
         listed = ", ".join(f"{name} ({dataset.standin or 'real'})" for name, dataset in datasets.items())

@@ -25,13 +25,17 @@ from bench.config import (
     one_of,
     validate,
 )
-from bench.data import NAMES
+from bench.data import NAMES, describe
+from bench.data.sources import canonical, check_apart, parts_of, persons_of
 from bench.errors import UserError
 from bench.journal.record import Record
 from bench.study.definition import Preset, Row, Study, load_study, study_names
 
 TRAINER_NUMERICS = 2
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
+
+LARGE_SETS = ("cuhk03", "market", "msmt")
+"""What a source of several sets is tested on, as far as it holds nothing of them."""
 
 DEFAULT_SIZES: dict[str, Option] = {"width": 512, "feedforward": 2048, "layers": 3}
 """Sizes at which a head from outside the suite is run (paper, section 6.2)."""
@@ -49,6 +53,8 @@ class Cell:
     """What `variants.build` takes: the head's name, or the path of a file."""
     numerics: dict[str, int]
     """Versions of the code that makes the cell's numbers."""
+    tests: tuple[str, ...]
+    """The test sets that its study asks for."""
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -74,7 +80,7 @@ def plan(
 
     `select` holds "all", heads, row labels or paths of head files. Raises UserError for anything unknown.
     """
-    train_sets = [one_of("training set", name, TEST_SETS) for name in train or study.train]
+    train_sets = list(dict.fromkeys(canonical(source) for source in train or study.train))
     if seeds is None:
         seeds = range(preset.seeds or study.seeds)
     rows = _select_rows(study, select)
@@ -87,17 +93,30 @@ def plan(
     ]
 
 
-def tests_of(train: str, asked: Iterable[str] | None) -> tuple[str, ...]:
-    """The test sets of a training set. Raises UserError for unknown ones and for persons that would be in both."""
+def tests_of(cell: Cell, asked: Iterable[str] | None) -> tuple[str, ...]:
+    """The test sets asked for, else those of the cell's study.
+
+    Raises UserError for unknown ones and for persons that would be both trained on and tested on.
+    """
     if asked is None:
-        return TEST_SETS[train]
+        return cell.tests
+    return checked_tests(cell.config.train, asked)
+
+
+def checked_tests(source: str, asked: Iterable[str]) -> tuple[str, ...]:
+    """Names of test sets, each once. Raises UserError as `tests_of`."""
     tests = tuple(one_of("test set", name, NAMES) for name in dict.fromkeys(asked))
-    if train == "msmt_all" and "msmt" in tests:
-        raise UserError("msmt_all trains on the test persons of msmt: choose another --test")
     for name in tests:
-        if name in ("msmt_all", "randperson"):
+        if not describe()[name].has_test:
             raise UserError(f"{name} has no query and gallery: it is for training only; choose another --test")
+    check_apart(source, tests)
     return tests
+
+
+def usual_tests(source: str) -> tuple[str, ...]:
+    """The test sets of a source where nobody asks for others: the paper's, or the large sets that are no part of it."""
+    shown = {persons_of(part) for part in parts_of(source)}
+    return TEST_SETS.get(source) or tuple(name for name in LARGE_SETS if name not in shown)
 
 
 def resolve(config: CellConfig, device_kind: str, bf16: bool, threads_at_hand: int | None = None) -> CellConfig:
@@ -173,7 +192,8 @@ def _cell(
     )
     weights_file = _weights_file(values)
     numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
-    return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head, numerics)
+    tests = checked_tests(train, study.tests) if study.tests else usual_tests(train)
+    return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head, numerics, tests)
 
 
 def _check_overrides(overrides: dict[str, Any]) -> None:
