@@ -63,6 +63,7 @@ class Matcher(nn.Module):
     ) -> Repr:
         """The images at `positions` of [n, 3, H, W] uint8, in evaluation mode, `batch` at a time, kept for `scoring`.
 
+        For float32 they are encoded in float32, whatever precision the network was trained in, as the authors test [I].
         `known` holds the first of them where they are encoded already. `after` is told the result and how many of its
         images are done, after each batch. Takes no more memory than its result and one batch.
         """
@@ -81,7 +82,7 @@ class Matcher(nn.Module):
             put(known, 0)
             done = len(known)
         for start in range(done, len(positions), batch):
-            with self.autocast():
+            with self.autocast() if scoring == "bfloat16" else contextlib.nullcontext():
                 part = self.encode(to_float(pick(images, positions[start : start + batch]), self.device))
             put(part, start)
             if after is not None:

@@ -31,7 +31,7 @@ from bench.errors import UserError
 from bench.journal.record import Record
 from bench.study.definition import Preset, Row, Study, load_study, study_names
 
-TRAINER_NUMERICS = 2
+TRAINER_NUMERICS = 3
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
 
 LARGE_SETS = ("cuhk03", "market", "msmt")
