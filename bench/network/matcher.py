@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import variants
 from bench.config import CellConfig, Scoring
-from bench.data.batches import pick, to_float
+from bench.data.batches import Images, pick, to_float
 from bench.network.backbone import build_backbone
 from bench.randomness import Stream, torch_seeded
 from variants._base import Repr
@@ -54,7 +54,7 @@ class Matcher(nn.Module):
     @torch.inference_mode()
     def encode_all(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         positions: NDArray[np.int64],
         batch: int,
         scoring: Scoring = "float32",

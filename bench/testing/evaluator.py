@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from bench.config import Evaluation, digest
 from bench.data import Dataset
-from bench.data.batches import pick, to_float
+from bench.data.batches import Images, pick, to_float
 from bench.errors import CellFailed
 from bench.journal.heartbeat import Place
 from bench.journal.pulse import Pulse
@@ -30,7 +30,7 @@ PIXEL_GRID = (8, 4)
 def evaluate(
     model: Matcher,
     dataset: Dataset,
-    images: NDArray[np.uint8],
+    images: Images,
     settings: Evaluation,
     state: str = "trained",
     baselines: bool = False,

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from tqdm import tqdm
 
 from bench.config import CellConfig, Training, digest
-from bench.data.batches import pick, to_float
+from bench.data.batches import Images, pick, to_float
 from bench.errors import CellFailed
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Place
@@ -79,7 +79,7 @@ class Trainer:
         self,
         model: Matcher,
         config: CellConfig,
-        images: NDArray[np.uint8],
+        images: Images,
         ids: NDArray[np.int64],
         folder: Path,
         pulse: Pulse | None = None,
@@ -259,7 +259,7 @@ class Trainer:
 
 
 @torch.no_grad()
-def calibrate(model: Matcher, config: CellConfig, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> None:
+def calibrate(model: Matcher, config: CellConfig, images: Images, ids: NDArray[np.int64]) -> None:
     """Give an untrained network batch-norm statistics of training images, without changing its weights.
 
     Each batch holds P persons x K images at random, without augmentation. Frozen batch norms keep what they have.
