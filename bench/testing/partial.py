@@ -52,19 +52,19 @@ class PartialTest:
 
 
 @dataclass(frozen=True)
-class PartialScores:
-    """The file that holds the finished rows of a score matrix; `key` tells of which network and images."""
+class PartialNeighbours:
+    """The file that holds what was found in the finished rows of a score matrix; `key` tells of which network."""
 
     path: Path
     key: str
 
-    def load(self) -> tuple[NDArray[np.float32] | None, float, PartialChunk | None]:
-        """The finished rows, the seconds they took, and the chunk under way; (None, 0, None) if nothing fits."""
+    def load(self) -> tuple[NDArray[np.int64] | None, float, PartialChunk | None]:
+        """What the finished rows gave, their seconds, and the chunk under way; (None, 0, None) if nothing fits."""
         arrays = _load(self.path, self.key)
         return (None, 0.0, None) if arrays is None else (arrays["rows"], float(arrays["seconds"]), _chunk(arrays))
 
-    def save(self, rows: NDArray[np.float32], seconds: float, chunk: PartialChunk) -> None:
-        """Store the finished rows and what is scored of the next."""
+    def save(self, rows: NDArray[np.int64], seconds: float, chunk: PartialChunk) -> None:
+        """Store what the finished rows gave and what is scored of the next."""
         _save(self.path, self.key, {"rows": rows, "seconds": seconds, **_arrays(chunk)})
 
 

@@ -28,7 +28,7 @@ from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
 from bench.randomness import Stream, generator, random_states, restore_random_states, torch_seeded
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
-from bench.testing.partial import PartialScores
+from bench.testing.partial import PartialNeighbours
 from bench.testing.scoring import PartialChunk, Scorer
 from bench.training.augment import augment
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
@@ -141,7 +141,7 @@ class Trainer:
         """The batches of an epoch."""
         self._enter("sampling")
         with self.watch.phase("sampling"):
-            return self.sampler.epoch(number, self._score_persons(number), self.steps_per_epoch)
+            return self.sampler.epoch(number, self._neighbours(number), self.steps_per_epoch)
 
     def _enter(self, phase: Literal["sampling", "training"]) -> None:
         epochs = self.config.training.epochs
@@ -173,25 +173,28 @@ class Trainer:
         self.schedule.step()
         return loss.item(), hit.float().mean().item()
 
-    def _score_persons(self, epoch: int) -> NDArray[np.float32]:
-        """[persons, persons] scores of one image of each, by the present model in evaluation mode."""
+    def _neighbours(self, epoch: int) -> NDArray[np.int64]:
+        """[persons, P]: each person and those nearest to it, by the present model's scores in evaluation mode.
+
+        One image of each person is scored against one of every other; of the scores only a chunk is ever held.
+        """
         chosen = self.sampler.representatives(epoch)
         settings, unread = self.config.evaluation, Stopwatch(self.model.device)
         key = digest([epoch, self.model.weights_hash()])
         scorer = Scorer(self.model, self.images, chosen, chosen, settings, unread, self.folder, self.pulse, key)
-        partial = PartialScores(self.folder / "partial-sampling.npz", key)
+        partial = PartialNeighbours(self.folder / "partial-sampling.npz", key)
         rows, seconds, chunk = partial.load()
         parts = [rows] if rows is not None else []
         self.watch.add({"sampling": seconds})
         before = self.watch.so_far()["sampling"] - seconds
 
         def keep(unfinished: PartialChunk) -> str:
-            rows = np.concatenate(parts) if parts else np.empty((0, len(chosen)), np.float32)
+            rows = np.concatenate(parts) if parts else np.empty((0, self.sampler.persons), np.int64)
             partial.save(rows, self.watch.so_far()["sampling"] - before, unfinished)
             return f"epoch {epoch + 1} sampling {unfinished.place}"
 
-        for _, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):
-            parts.append(scores.numpy().copy())
+        for first, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):
+            parts.append(self.sampler.neighbours(scores.numpy(), first))
         scorer.close()
         return np.concatenate(parts)
 
