@@ -105,9 +105,11 @@ def check_architecture(arch: str, ibn: str, cut: str) -> None:
         raise ValueError(f"no backbone {arch!r}; known: {', '.join(ARCHITECTURES)}")
     own = ARCHITECTURES[arch]
     if ibn not in own.ibn:
-        raise ValueError(f"backbone.ibn: {arch} is known with {', '.join(own.ibn)}, not with {ibn!r}")
+        raise ValueError(f"backbone.ibn={ibn}: {arch} is there with IBN {', '.join(own.ibn)} only")
     if cut not in own.cuts:
-        raise ValueError(f"backbone.cut: {arch} is cut behind one of {', '.join(own.cuts)}, not {cut!r}")
+        raise ValueError(
+            f"backbone.cut={cut}: {arch} can be cut behind {own.cuts[0]} to {own.cuts[-1]} (say {own.cut})"
+        )
 
 
 class Augmentation(Settings):

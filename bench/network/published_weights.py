@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -119,10 +120,9 @@ def _not_published(file: WeightFile, published: Published) -> str:
     try:
         words = note.read_text(encoding="utf-8", errors="replace").split()
     except FileNotFoundError:
-        try:
+        # A cache that others keep may not be writable; the digits in the name agree all the same.
+        with contextlib.suppress(OSError):
             write_atomically(note, f"{file.sha256}  {file.path.name}\n".encode())
-        except OSError:
-            pass  # a cache that others keep, and may not be written: the digits in the name agree
         return ""
     except OSError as fault:
         return f"cannot be checked, since {note} cannot be read ({fault.strerror})"

@@ -60,7 +60,9 @@ def read_state(file: WeightFile) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             loaded = torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=True)
     except Exception as fault:  # torch.load raises whatever a foreign file leads it to
-        raise UserError(f"cannot take backbone weights from {file.path}: it is {_unread(file.content, fault)}") from None
+        raise UserError(
+            f"cannot take backbone weights from {file.path}: it is {_unread(file.content, fault)}"
+        ) from None
     return _tensors(_unwrapped(loaded, file.path), file.path)
 
 

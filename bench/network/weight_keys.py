@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from bench.network.stages import Stages
 
 _COUNTER = "num_batches_tracked"
 """Entries that old files lack and nothing here reads."""
+
+_LACKS = "it lacks keys"
 
 _ROLES = {
     "running_var": ("var",),
@@ -58,8 +61,8 @@ def convert(state: Mapping[str, Tensor], arch: str, ibn: str, cut: str | None = 
     for number, ((theirs, tensor), (ours, shape)) in enumerate(zip(found.items(), expected.items(), strict=False), 1):
         if tensor.shape != shape or _role(theirs) not in ("", _role(ours)) or not _possible(ours, tensor):
             raise ValueError(
-                f"tensor {number} of the file is {theirs} of {_size(tensor.shape)}, where {arch} (IBN {ibn}) has {ours} "
-                f"of {_size(shape)}"
+                f"tensor {number} of the file is {theirs} of {_size(tensor.shape)}, where {arch} (IBN {ibn}) has "
+                f"{ours} of {_size(shape)}"
             )
     if len(found) < needed:
         raise ValueError(f"the file holds {len(found)} tensors, {arch} (IBN {ibn}) up to the cut {needed}")
@@ -79,13 +82,13 @@ def _difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
     """How two states differ in names, shapes or kinds of tensors, or ""."""
     missing = [key for key in expected if key not in found and not key.endswith(_COUNTER)]
     surplus = [key for key in found if key not in expected]
-    for problem, keys in (("lacks", missing), ("has unexpected", surplus)):
+    for problem, keys in ((_LACKS, missing), ("it has unexpected keys", surplus)):
         if keys:
-            return f"it {problem} keys: {_some(keys)}"
+            return f"{problem}: {_some(keys)}"
     for key, tensor in found.items():
         if tensor.shape != expected[key].shape:
             return f"{key} is of {_size(tensor.shape)}, not of {_size(expected[key].shape)}"
-        if tensor.is_floating_point() != expected[key].is_floating_point():
+        if not key.endswith(_COUNTER) and tensor.is_floating_point() != expected[key].is_floating_point():
             return f"{key} holds numbers of another kind ({tensor.dtype})"
     return ""
 
@@ -99,28 +102,35 @@ def _explain(state: dict[str, Tensor], problem: str, path: Path, arch: str, ibn:
                     f"it holds {name} with IBN {kind}, not {arch} with IBN {ibn}; name another file, or set "
                     f"backbone.arch={name} and backbone.ibn={kind}"
                 )
-    try:
-        convert(state, arch, ibn, cut)
-    except ValueError:
-        return f"{problem}, for {arch} with IBN {ibn} cut behind {cut}"
-    return (
-        f"its tensors match {arch} with IBN {ibn} in order and shape but not in name; `bench weights convert {path} "
-        f"--arch {arch} --ibn {ibn} --out PATH` writes a file under the published names"
-    )
+    if problem.startswith(_LACKS):
+        try:
+            convert(state, arch, ibn, cut)
+        except ValueError:
+            pass
+        else:
+            return (
+                f"its tensors match {arch} with IBN {ibn} in order and shape but not in name; `bench weights convert "
+                f"{path} --arch {arch} --ibn {ibn} --out PATH` writes a file under the published names"
+            )
+    return f"{problem}, for {arch} with IBN {ibn} cut behind {cut}"
 
 
 def _is_of(state: dict[str, Tensor], arch: str, ibn: str) -> bool:
-    with torch.device("meta"):
-        stages = build_stages(arch, ibn, ARCHITECTURES[arch].cut)
-    expected = stages.layers.state_dict()
-    named = _bare(state, {key.split(".")[0] for key in (*expected, *stages.beyond)})
-    return not _difference({key: named[key] for key in named if not key.startswith(stages.beyond)}, expected)
+    expected, beyond = _layout(arch, ibn, ARCHITECTURES[arch].cut)
+    named = _bare(state, {key.split(".")[0] for key in (*expected, *beyond)})
+    return not _difference({key: named[key] for key in named if not key.startswith(beyond)}, expected)
 
 
 def _shapes(arch: str, ibn: str, cut: str) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in _layout(arch, ibn, cut)[0].items() if not key.endswith(_COUNTER)}
+
+
+@functools.cache
+def _layout(arch: str, ibn: str, cut: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The state of an architecture up to a cut, without data, and what lies beyond as `Stages` says it."""
     with torch.device("meta"):
-        state = build_stages(arch, ibn, cut).layers.state_dict()
-    return {key: tensor.shape for key, tensor in state.items() if not key.endswith(_COUNTER)}
+        stages = build_stages(arch, ibn, cut)
+    return stages.layers.state_dict(), stages.beyond
 
 
 def _role(key: str) -> str:
