@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from bench.commands.common import add_data_dir, at_least_one, example
-from bench.config import cpus
+from bench.environment import cpus
 
 SIZES = ("tiny", "demo", "full")
 

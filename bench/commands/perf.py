@@ -7,7 +7,8 @@ import shutil
 import sys
 
 from bench.commands.common import add_results, at_least_one, example
-from bench.config import cpus, one_of, split_words
+from bench.config import one_of, split_words
+from bench.environment import cpus
 from bench.errors import UserError
 from bench.perf import DEFAULT_PARTS, PARTS
 from bench.progress import Progress

@@ -18,7 +18,8 @@ from bench.commands.common import (
     positive_seconds,
     read_selection,
 )
-from bench.config import cpus, split_words
+from bench.config import split_words
+from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.record import Record

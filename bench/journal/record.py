@@ -120,6 +120,9 @@ class Record(Settings):
     seconds: dict[str, float] = {}
     """By phase: sampling, training (without sampling), saving of checkpoints, summed over segments."""
     steps: int = 0
+    """Batches that training went through."""
+    skipped_steps: int = 0
+    """Those of them that changed nothing, since the gradient overflowed in fp16."""
     peak_bytes: int | None = None
     """Peak memory of training: of the device where there is one, else of the process."""
     bytes_per_image: int | None = None
