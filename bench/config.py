@@ -33,7 +33,7 @@ TRAINING_BY_SET: dict[str, dict[str, int]] = {"randperson": {"epochs": 4, "decay
 """Where the paper's schedule depends on the training set [P]."""
 
 MOST_THREADS = 4096
-MOST_SEED = 2**32 - 1
+MOST_SEED = 2**63 - 1
 
 Option = bool | int | float | str | None
 
@@ -103,7 +103,7 @@ class Training(Settings):
     @field_validator("clip", mode="before")
     @classmethod
     def _null_is_no_clipping(cls, value: Any) -> Any:
-        if isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
+        if isinstance(value, str | bool) or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"training.clip takes a number above 0, or null for no clipping, not {value!r}")
         return value
 
@@ -181,7 +181,8 @@ def validate(model: type[AnySettings], values: Mapping[str, Any], source: str) -
         found: dict[str, list[Mapping[str, Any]]] = {}
         for item in fault.errors():
             # Pydantic adds the kinds of a union, such as "constrained-int", to the place.
-            key = ".".join(str(part) for part in item["loc"] if str(part).isidentifier())
+            unknown = item["type"] == "extra_forbidden"
+            key = ".".join(str(part) for part in item["loc"] if unknown or str(part).isidentifier())
             found.setdefault(key, []).append(item)
         sentences = [_explain(model, key, items, source) for key, items in found.items()]
         raise UserError("; ".join(sentences[:3])) from fault

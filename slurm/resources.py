@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from bench.config import MOST_THREADS, Settings, merge, one_of, validate
 from bench.errors import UserError
@@ -42,8 +42,8 @@ class Resources(Settings):
 
     @field_validator("gpus", "cpus", "signal_seconds", mode="before")
     @classmethod
-    def _number(cls, value: Any) -> Any:
-        return read_yaml(value, "a count") if isinstance(value, str) else value
+    def _number(cls, value: Any, place: ValidationInfo) -> Any:
+        return read_yaml(value, str(place.field_name)) if isinstance(value, str) else value
 
     @field_validator("time")
     @classmethod

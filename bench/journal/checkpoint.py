@@ -21,7 +21,7 @@ FORMAT = 1
 
 
 class _Unreadable(Exception):
-    """What is wrong with a file, as words that may follow its name."""
+    """What is wrong with a file."""
 
 
 def previous_of(path: Path) -> Path:
@@ -63,11 +63,8 @@ def load_checkpoint(path: Path, device: torch.device | str) -> dict[str, Any] | 
             state = _read(candidate, device)
         except FileNotFoundError:
             continue
-        except _Unreadable as fault:
-            faults.append(f"{candidate} {fault}")
-            continue
-        except OSError as fault:
-            faults.append(f"{candidate} cannot be read ({fault.strerror})")
+        except (_Unreadable, OSError) as fault:
+            faults.append(f"{candidate} cannot be read ({getattr(fault, 'strerror', None) or fault})")
             continue
         if state.get("format", FORMAT) != FORMAT:
             raise CellFailed(f"{candidate} is the checkpoint of another version of bench; go on with that version")
@@ -92,18 +89,18 @@ def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
             # torch does not look at the archive's check sums, and would take flipped bits for weights.
             damaged = archive.testzip()
     except Exception as fault:  # zipfile raises whatever a foreign file leads it to
-        raise _Unreadable("is no checkpoint, or was cut short") from fault
+        raise _Unreadable("it is no checkpoint, or was cut short") from fault
     if damaged is not None:
-        raise _Unreadable("is damaged")
+        raise _Unreadable("it is damaged")
     content.seek(0)
     try:
         state = torch.load(content, map_location=device, weights_only=True)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as fault:  # so does torch; its texts advise to load the file unsafely
-        raise _Unreadable("holds other things than a checkpoint does") from fault
+        raise _Unreadable("it holds other things than a checkpoint does") from fault
     if not isinstance(state, dict) or not ({"format", "cell"} <= state.keys() or _is_network(state.get("model"))):
-        raise _Unreadable("is no checkpoint of a run")
+        raise _Unreadable("it is no checkpoint of a run")
     return state
 
 

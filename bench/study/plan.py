@@ -41,6 +41,9 @@ TRAINER_NUMERICS = 2
 MOST_SEEDS = 1000
 """Runs of one row that differ in nothing but their seed."""
 
+MOST_OPTION = 100_000
+"""The largest whole number that a head's option takes: they are sizes and counts of layers."""
+
 DEFAULT_SIZES: dict[str, Option] = {"width": 512, "feedforward": 2048, "layers": 3}
 """Sizes at which a head from outside the suite is run (paper, section 6.2)."""
 
@@ -233,10 +236,14 @@ def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Pres
         for key, value in row.options.items()
     }
     options = {**info.options, **options, **own.get("options", {})}
+    options = {key: _as_declared(value, info.options.get(key)) for key, value in options.items()}
     try:
         variants.check_options(info, options)
     except variants.HeadError as fault:
         raise UserError(f"{row.label}: {fault}") from fault
+    for key, value in options.items():
+        if isinstance(value, int) and abs(value) > MOST_OPTION:
+            raise UserError(f"{row.label}: option {key!r} is above {MOST_OPTION:,}, which no size or count needs to be")
     values = merge(
         {"training": TRAINING_BY_SET.get(train, {})},
         preset.recipe,
@@ -247,6 +254,12 @@ def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Pres
     weights_file = _weights_file(values)
     numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
     return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head, numerics)
+
+
+def _as_declared(value: Option, default: Option) -> Option:
+    """1e1 is ten where a whole number is wanted."""
+    whole = type(default) is int and isinstance(value, float) and value.is_integer()
+    return int(value) if whole else value
 
 
 def _check_overrides(overrides: dict[str, Any]) -> None:
