@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from bench.config import CellConfig, Settings
-from bench.errors import UserError
+from bench.errors import CellFailed, UserError
 
 RECORD = "record.json"
 STARTED = "started.json"
@@ -194,8 +194,15 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Store a record in its cell's folder."""
-    write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode())
+    """Store a record in its cell's folder. Raises CellFailed for one that could not be read back as it is."""
+    content = record.model_dump_json(indent=1).encode()
+    try:
+        faithful = Record.model_validate_json(content) == record
+    except ValidationError:
+        faithful = False
+    if not faithful:
+        raise CellFailed("the record holds a value that JSON cannot, such as inf or NaN, and was not written")
+    write_atomically(folder / RECORD, content)
 
 
 def read_record(folder: Path) -> Record | None:

@@ -45,7 +45,7 @@ def as_begun(
         if config != here:
             told[_difference(config, here)] += 1
     for difference, count in told.items():
-        progress.say(f"{count} {'run was' if count == 1 else 'runs were'} begun {difference}")
+        progress.say(f"{'1 run stays as it was' if count == 1 else f'{count} runs stay as they were'} begun, {difference}")
     return configs
 
 
@@ -61,11 +61,11 @@ def _difference(begun: CellConfig, here: CellConfig) -> str:
         how.append(f"in {begun.training.precision}")
         otherwise.append(f"--set training.precision={here.training.precision}")
     if "auto" not in (begun.threads, here.threads) and begun.threads != here.threads:
-        how.append(f"with {begun.threads} CPU threads")
+        how.append(f"with {begun.threads} CPU thread{'s' if begun.threads != 1 else ''}")
         otherwise.append(f"--set threads={here.threads}")
     elif begun.threads != here.threads:
         how.append("on a GPU" if begun.threads == "auto" else "on a CPU")
-    return f"{' and '.join(how)}, and so it stays; {' '.join(otherwise) or 'another --results'} would begin anew"
+    return f"{' and '.join(how)}; {' '.join(otherwise) or 'another --results'} would begin anew"
 
 
 def _nobody() -> Scheduler:
