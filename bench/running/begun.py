@@ -45,7 +45,8 @@ def as_begun(
         if config != here:
             told[_difference(config, here)] += 1
     for difference, count in told.items():
-        progress.say(f"{'1 run stays as it was' if count == 1 else f'{count} runs stay as they were'} begun, {difference}")
+        runs = "1 run stays as it was" if count == 1 else f"{count} runs stay as they were"
+        progress.say(f"{runs} begun, {difference}")
     return configs
 
 
