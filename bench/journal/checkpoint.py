@@ -35,7 +35,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], keep_previous: bool = Tru
     Raises CellFailed with the system's reason if it cannot be written.
     """
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "cell": _cell_of(path), **state}, buffer)
+    torch.save({**state, "format": FORMAT, "cell": _cell_of(path)}, buffer)
     try:
         temporary = write_temporary(path, buffer.getbuffer())
         try:

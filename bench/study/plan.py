@@ -241,8 +241,8 @@ def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Pres
         variants.check_options(info, options)
     except variants.HeadError as fault:
         raise UserError(f"{row.label}: {fault}") from fault
-    for key, value in own.get("options", {}).items():
-        if isinstance(value, int) and abs(value) > MOST_OPTION:
+    for key in own.get("options", {}):
+        if isinstance(options[key], int) and abs(options[key]) > MOST_OPTION:
             raise UserError(f"{row.label}: option {key!r} is above {MOST_OPTION:,}, which no size or count needs to be")
     values = merge(
         {"training": TRAINING_BY_SET.get(train, {})},
