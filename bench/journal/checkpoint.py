@@ -69,7 +69,9 @@ def load_checkpoint(path: Path, device: torch.device | str) -> dict[str, Any] | 
         if state.get("format", FORMAT) != FORMAT:
             raise CellFailed(f"{candidate} is the checkpoint of another version of bench; go on with that version")
         if state.get("cell", _cell_of(path)) != _cell_of(path):
-            raise CellFailed(f"{candidate} is the checkpoint of {state['cell']}; move it away to start this run anew")
+            raise CellFailed(
+                f"{candidate} is the checkpoint of {state['cell']}; put this run's own back, or move the folder away"
+            )
         if faults:
             warnings.warn(f"{faults[0]}; the run goes on from the checkpoint before it", stacklevel=2)
         return state

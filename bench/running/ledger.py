@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.journal.heartbeat import STALE_SECONDS, Heartbeat, read_heartbeat, record_stamp, this_host
 from bench.journal.record import RECORD, Started, is_running, read_record, read_records, read_started
 from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, last_line, read_job
-from bench.study.plan import Cell, answers, request_key
+from bench.study.plan import Cell, request_key, resolves
 
 Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing"]
 KINDS: tuple[Kind, ...] = ("done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing")
@@ -108,7 +108,7 @@ class Ledger:
 
     def _answering(self, cell: Cell) -> list[_Folder]:
         folders = self._folders.get(_key(cell.config, cell.numerics), ())
-        return [folder for folder in folders if answers(folder.started, cell)]
+        return [folder for folder in folders if resolves(cell.config, folder.started.config)]
 
     @cached_property
     def _by_path(self) -> Mapping[Path, _Folder]:

@@ -210,14 +210,15 @@ def answers(run: Record | Started, cell: Cell) -> bool:
 
     This is the one notion of "the same cell": what is finished in this sense is not run again, what was begun goes on.
     """
-    asked, has = cell.config, run.config
-    return (
-        request_key(asked) == request_key(has)
-        # A run whose threads are "auto" was on a GPU: whatever is asked for, they changed nothing.
-        and (has.threads == "auto" or asked.threads in ("auto", has.threads))
-        and asked.training.precision in ("auto", has.training.precision)
-        and run.numerics == cell.numerics
-    )
+    same = run.numerics == cell.numerics and resolves(cell.config, run.config)
+    return same and request_key(cell.config) == request_key(run.config)
+
+
+def resolves(asked: CellConfig, has: CellConfig) -> bool:
+    """Whether the precision and the threads of a run's configuration are what `asked` may come to on some machine."""
+    # A run whose threads are "auto" was on a GPU: whatever is asked for, they changed nothing.
+    threads = has.threads == "auto" or asked.threads in ("auto", has.threads)
+    return threads and asked.training.precision in ("auto", has.training.precision)
 
 
 def _describe(head: str) -> variants.HeadInfo:

@@ -46,7 +46,7 @@ def test_another_runs_checkpoint_is_refused_by_name_and_left_alone(newest, path,
         path.write_bytes(other.read_bytes())
     else:
         previous_of(path).write_bytes(other.read_bytes())
-    with pytest.raises(CellFailed, match="is the checkpoint of vit-msmt-s1-bbbb; move it away"):
+    with pytest.raises(CellFailed, match="is the checkpoint of vit-msmt-s1-bbbb; put this run"):
         load_checkpoint(path, "cpu")
     assert (path if newest else previous_of(path)).read_bytes() == other.read_bytes()
 

@@ -27,7 +27,7 @@ def test_a_checkpoint_of_another_seed_is_not_taken(cut_short, tiny_config, few_p
     other = trainer_of(tiny_config("cosine", seed=1, training={"epochs": 2}), few_persons, tmp_path / "seed-1")
     shutil.copy(cut_short, other.folder)
     before = other.model.weights_hash()
-    with pytest.raises(CellFailed, match="is the checkpoint of seed-0; move it away"):
+    with pytest.raises(CellFailed, match="is the checkpoint of seed-0; put this run"):
         other.run()
     assert other.model.weights_hash() == before
     assert (other.folder / CHECKPOINT).read_bytes() == cut_short.read_bytes()
