@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config import parse_overrides, split_words
+from bench.config import MOST_THREADS, parse_overrides, split_words
 from bench.study.plan import Cell, Preset, Study, load_preset, load_study, parse_seeds, plan
+
+MOST_SECONDS = 1_000_000
+"""Eleven days."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,28 @@ def example(*commands: str) -> str:
     return "examples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
-def at_least_one(text: str) -> int:
-    """A whole number from 1 on, as a type of an argument."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"needs a whole number of at least 1, not {text!r}")
+def at_least_one(text: str, most: int = 1_000_000) -> int:
+    """A whole number from 1 to `most`, as a type of an argument."""
+    number = int(text) if text.isdecimal() and len(text) < 20 else 0
+    if not 1 <= number <= most:
+        raise argparse.ArgumentTypeError(f"needs a whole number of at least 1 and at most {most:,}, not {text[:40]!r}")
     return number
+
+
+def at_a_time(text: str) -> int:
+    """A number of threads, processes or runs at a time, as a type of an argument."""
+    return at_least_one(text, MOST_THREADS)
+
+
+def gibibytes(text: str) -> float:
+    """An amount of memory in GiB, as a type of an argument."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < float("inf"):
+        raise argparse.ArgumentTypeError(f"needs a number of GiB above 0, not {text[:40]!r}")
+    return amount
 
 
 def positive_seconds(text: str) -> float:
@@ -42,8 +61,8 @@ def positive_seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"needs a number of seconds, not {text!r}")
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"needs a number of seconds up to {MOST_SECONDS:,}, not {text[:40]!r}")
     return seconds
 
 
@@ -90,7 +109,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", help="a number of seeds (4 is 0 to 3) or a list (0,3) (default: the study's, or the preset's)"
     )
-    parser.add_argument("--memory", metavar="GIB", type=float, help="memory budget of testing (default: 2)")
+    parser.add_argument("--memory", metavar="GIB", type=gibibytes, help="memory budget of testing (default: 2)")
     parser.add_argument("--preset", help="scale everything down alike: see `bench list` (default: the paper's sizes)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe, e.g. training.epochs=2"

@@ -13,12 +13,14 @@ from bench.commands.common import (
     Selection,
     add_places,
     add_selection,
+    at_a_time,
     at_least_one,
     example,
     positive_seconds,
     read_selection,
 )
-from bench.config import cpus, split_words
+from bench.config import split_words
+from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.record import Record
@@ -53,11 +55,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, all GPUs if there are any)"
     )
     parser.add_argument(
-        "--workers", type=at_least_one, default=cpus(), help="threads that decode images (default: %(default)s)"
+        "--workers", type=at_a_time, default=cpus(), help="threads that decode images (default: %(default)s)"
     )
     parser.add_argument(
         "--jobs",
-        type=at_least_one,
+        type=at_a_time,
         help="runs at a time (default: one on each GPU, else CPUs / threads of a run, up to 4)",
     )
     parser.add_argument("--untrained", action="store_true", help="test each row's untrained network and pixels too")
@@ -199,8 +201,9 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
 def _describe(outcome: Outcome) -> str:
     if outcome.failed or outcome.record is None:
         return outcome.reason if outcome.skipped else f"FAILED: {outcome.reason}"
-    done = "finished before: " if outcome.skipped else ""
-    return f"{done}{_scores(outcome.record)}   {outcome.record.training_seconds:.0f} s"
+    done, record = "finished before: " if outcome.skipped else "", outcome.record
+    skipped = f"   {record.skipped_steps} of {record.steps} steps skipped" if record.skipped_steps else ""
+    return f"{done}{_scores(record)}   {record.training_seconds:.0f} s{skipped}"
 
 
 def _scores(record: Record) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from bench.config import CellConfig, Settings
-from bench.errors import UserError
+from bench.errors import CellFailed, UserError
 
 RECORD = "record.json"
 STARTED = "started.json"
@@ -122,6 +122,9 @@ class Record(Settings):
     seconds: dict[str, float] = {}
     """By phase: sampling, training (without sampling), saving of checkpoints, summed over segments."""
     steps: int = 0
+    """Batches that training went through."""
+    skipped_steps: int = 0
+    """Those of them that changed nothing, since the gradient overflowed in fp16."""
     peak_bytes: int | None = None
     """Peak memory of training: of the device where there is one, else of the process."""
     bytes_per_image: int | None = None
@@ -193,8 +196,15 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Store a record in its cell's folder."""
-    write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode())
+    """Store a record in its cell's folder. Raises CellFailed for one that could not be read back as it is."""
+    content = record.model_dump_json(indent=1).encode()
+    try:
+        faithful = Record.model_validate_json(content) == record
+    except ValidationError:
+        faithful = False
+    if not faithful:
+        raise CellFailed("the record holds a value that JSON cannot, such as inf or NaN, and was not written")
+    write_atomically(folder / RECORD, content)
 
 
 def read_record(folder: Path) -> Record | None:

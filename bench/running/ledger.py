@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.journal.heartbeat import STALE_SECONDS, Heartbeat, read_heartbeat, record_stamp, this_host
 from bench.journal.record import RECORD, Started, is_running, read_record, read_records, read_started
 from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, last_line, read_job
-from bench.study.plan import Cell, request_key
+from bench.study.plan import Cell, request_key, resolves
 
 Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing"]
 KINDS: tuple[Kind, ...] = ("done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing")
@@ -61,7 +61,7 @@ class _Folder:
     """A cell's folder with the small files that lie in it."""
 
     path: Path
-    config: CellConfig
+    started: Started
     heartbeat: Heartbeat | None
     job: Job | None
 
@@ -77,20 +77,17 @@ class Ledger:
 
     def state_of(self, cell: Cell) -> CellState:
         """How far a planned cell is, whatever machine and data it ran on."""
-        config = cell.config
-        answers = [
-            folder
-            for folder in self._folders.get(_key(config, cell.numerics), ())
-            if config.threads in ("auto", folder.config.threads)
-            and config.training.precision in ("auto", folder.config.training.precision)
-        ]
-        states = [self._state(folder) for folder in answers]
+        states = [self._state(folder) for folder in self._answering(cell)]
         return min(states, key=lambda state: KINDS.index(state.kind), default=MISSING)
 
     def state_of_folder(self, path: Path) -> CellState:
         """How far the cell of a folder is."""
         folder = self._by_path.get(path.absolute())
         return self._state(folder) if folder is not None else MISSING
+
+    def runs_of(self, cell: Cell) -> list[tuple[Path, CellConfig]]:
+        """The folders of the runs that answer a planned cell, each with the configuration under which it was begun."""
+        return [(folder.path, folder.started.config) for folder in self._answering(cell)]
 
     def entry_of(self, job: Job | None) -> Entry | None:
         """A job as the queue shows it."""
@@ -108,6 +105,10 @@ class Ledger:
         """The presets of all cells that have a record."""
         records = read_records(self.results)
         return sorted({f"--preset {record.preset}" if record.preset else "no preset" for record in records})
+
+    def _answering(self, cell: Cell) -> list[_Folder]:
+        folders = self._folders.get(_key(cell.config, cell.numerics), ())
+        return [folder for folder in folders if resolves(cell.config, folder.started.config)]
 
     @cached_property
     def _by_path(self) -> Mapping[Path, _Folder]:
@@ -127,7 +128,7 @@ class Ledger:
         return found
 
     def _add(self, found: dict[str, list[_Folder]], path: Path, started: Started) -> None:
-        folder = _Folder(path, started.config, read_heartbeat(path), read_job(path))
+        folder = _Folder(path, started, read_heartbeat(path), read_job(path))
         found.setdefault(_key(started.config, started.numerics), []).append(folder)
 
     @cached_property

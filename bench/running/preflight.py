@@ -11,17 +11,19 @@ from typing import Any
 import torch
 
 import variants
-from bench.config import CellConfig, cpus
+from bench.config import CellConfig
 from bench.data import Dataset, load_dataset
 from bench.data.cache import load_images
+from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.record import read_record
 from bench.network.backbone import build_backbone
 from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
+from bench.running.begun import as_begun
 from bench.running.cell import CellTask, cache_folder
-from bench.study.plan import Cell, cell_id, resolve, tests_of
+from bench.study.plan import Cell, cell_id, resolve, tests_of, threads_of
 from bench.testing.budget import Work, plan_scoring
 
 WORTH_TELLING_BYTES = 2**30
@@ -67,10 +69,15 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     if options.writes:
         check_writable(options.results)
     datasets = _load_datasets(cells, options)
+    targets = [options.target(cell) for cell in cells]
+    configs = [
+        resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
+        for cell, target in zip(cells, targets, strict=True)
+    ]
+    fingerprints = {name: dataset.fingerprint for name, dataset in datasets.items()}
+    configs = as_begun(cells, configs, fingerprints, options.results, options.progress)
     tasks = []
-    for cell in cells:
-        target = options.target(cell)
-        config = resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
+    for cell, target, config in zip(cells, targets, configs, strict=True):
         train = datasets[config.train]
         tasks.append(
             CellTask(
@@ -85,6 +92,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 data_dir=options.data_dir,
                 head=cell.head_path,
                 tests=tests_of(config.train, options.tests),
+                threads=threads_of(cell.config if config.threads == "auto" else config, target.cpus),
                 device=target.device,
                 workers=options.workers,
                 save_seconds=options.save_seconds,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.config import cpus
+from bench.environment import cpus
 from bench.journal.record import Record, read_record, write_record
 from bench.running.cell import BUSY, INTERRUPTED, CellTask, failed_record, is_finished, run_cell
 
@@ -42,7 +42,7 @@ def default_jobs(tasks: Sequence[CellTask], devices: Sequence[str]) -> int:
     """Runs at a time: one on each GPU; on CPUs as many as fit with the threads that they are set to, up to 4."""
     if torch.device(devices[0]).type != "cpu":
         return len(devices)
-    return max(1, min(MOST_JOBS, cpus() // max(int(task.config.threads) for task in tasks)))
+    return max(1, min(MOST_JOBS, cpus() // max(task.threads for task in tasks)))
 
 
 def run_all(

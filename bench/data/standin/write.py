@@ -13,10 +13,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.config import cpus
 from bench.data.dataset import STANDIN_MARKER
 from bench.data.standin.cameras import Shot, take
 from bench.data.standin.layouts import SETS, SIZES, SetPlan, plan
+from bench.environment import cpus
 from bench.errors import UserError
 
 try:
