@@ -10,8 +10,18 @@ from bench.data.reading import DISTRACTOR, Entry, Reading, faults, set_fingerpri
 from bench.data.sets import NAMES, absence, read_set, set_kind
 from bench.errors import UserError
 
-DeepResults = dict[tuple[Path, str], tuple[str, dict[str, str]]]
-"""(root, fingerprint) -> deep fingerprint and unreadable images: msmt and msmt_all are the same files, read once."""
+
+@dataclass(frozen=True)
+class _DeepLook:
+    """Of all images of a set: the fingerprint of their bytes, what is wrong with them, and what is worth knowing."""
+
+    fingerprint: str = ""
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+_DeepLooks = dict[tuple[Path, str], _DeepLook]
+"""By root and fingerprint: msmt and msmt_all are the same files, read once."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ def check(
     """
     data_dir = Path(data_dir).expanduser()
     targets = _targets(list(dict.fromkeys(names or ())), data_dir, msmt_release)
-    read_before: DeepResults = {}
+    read_before: _DeepLooks = {}
     return CheckReport(
         tuple(
             _check_set(name, folder, msmt_release, workers if deep else 0, progress, read_before)
@@ -112,7 +122,7 @@ def _check_set(
     release: str | None,
     deep_workers: int,
     progress: bool,
-    read_before: DeepResults,
+    read_before: _DeepLooks,
 ) -> SetReport:
     try:
         reading = read_set(name, data_dir, release)
@@ -122,15 +132,12 @@ def _check_set(
     published = PUBLISHED[name] if not reading.standin or reading.standin.size == "full" else None
     splits = _splits(reading, published, has_test)
     found = list(faults(reading, has_test)) + _miscounts(reading, splits, published)
-    fingerprint, deep_fingerprint = set_fingerprint(reading), ""
+    fingerprint, deep = set_fingerprint(reading), _DeepLook()
     if deep_workers:
         key = (reading.root, fingerprint)
         if key not in read_before:
             read_before[key] = _read_all(reading, deep_workers, progress)
-        deep_fingerprint, unreadable = read_before[key]
-        if unreadable:
-            examples = [f"{reading.root / path} ({why})" for path, why in unreadable.items()]
-            found.append(f"{len(unreadable):,} images cannot be opened: {brief(examples)}")
+        deep = read_before[key]
     return SetReport(
         name=name,
         data_dir=data_dir,
@@ -139,18 +146,23 @@ def _check_set(
         standin=str(reading.standin or ""),
         splits=splits,
         fingerprint=fingerprint,
-        deep_fingerprint=deep_fingerprint,
-        faults=tuple(found),
-        notes=tuple(_notes(reading, published)),
+        deep_fingerprint=deep.fingerprint,
+        faults=(*found, *deep.faults),
+        notes=(*_notes(reading, published), *deep.notes),
     )
 
 
-def _read_all(reading: Reading, workers: int, progress: bool) -> tuple[str, dict[str, str]]:
+def _read_all(reading: Reading, workers: int, progress: bool) -> _DeepLook:
     # Late: only the deep check needs Pillow and tqdm.
     from bench.data.deep import read_images
 
     result = read_images(reading.root, reading.used, workers, progress)
-    return set_fingerprint(reading, result.digests), result.unreadable
+    examples = [f"{reading.root / path} ({why})" for path, why in result.unreadable.items()]
+    return _DeepLook(
+        set_fingerprint(reading, result.digests),
+        (f"{len(examples):,} images cannot be opened: {brief(examples)}",) if examples else (),
+        tuple(f"{len(paths):,} images {remark}: {brief(paths)}" for remark, paths in result.remarks.items()),
+    )
 
 
 def _splits(reading: Reading, published: Published | None, has_test: bool) -> tuple[SplitReport, ...]:
