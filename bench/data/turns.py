@@ -85,10 +85,13 @@ def _remove_drafts(path: Path, progress: Progress) -> None:
 
 
 def _open_lock(path: Path) -> int:
+    lock = _lock_path(path)
     try:
-        return os.open(_lock_path(path), os.O_RDWR | os.O_CREAT, 0o666)
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     except PermissionError:
-        return os.open(_lock_path(path), os.O_RDONLY)  # a colleague's; on most file systems that is enough
+        if not lock.exists():
+            raise
+        return os.open(lock, os.O_RDONLY)  # a colleague's; on most file systems that is enough
 
 
 def _wait(handle: int, what: str, count: int, progress: Progress) -> None:

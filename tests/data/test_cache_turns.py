@@ -167,7 +167,6 @@ def test_a_file_system_without_locks_is_named_at_once(dataset, folder, monkeypat
 
 
 def test_a_lock_file_of_a_colleague_that_may_not_be_written_is_good_enough(dataset, folder, monkeypatch):
-    (folder / f".{NAME}.lock").touch()
     open_file = os.open
 
     def refuse_writing(path: Path, flags: int, *more: int) -> int:
@@ -176,6 +175,9 @@ def test_a_lock_file_of_a_colleague_that_may_not_be_written_is_good_enough(datas
         return open_file(path, flags, *more)
 
     monkeypatch.setattr(os, "open", refuse_writing)
+    with pytest.raises(UserError, match=r"cannot write the image cache .*: Permission denied"):
+        load(dataset, folder)
+    (folder / f".{NAME}.lock").touch()
     assert load(dataset, folder).shape == (5, 3, 12, 6)
 
 
