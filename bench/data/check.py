@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.listing import brief, standin_folders
+from bench.data.listing import brief, obstacles, standin_folders
 from bench.data.published import PUBLISHED, Counts, Published
 from bench.data.reading import DISTRACTOR, Entry, Reading, faults, set_fingerprint
 from bench.data.sets import NAMES, absence, read_set, set_kind
@@ -56,9 +56,10 @@ class SetReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The reports on all sets that were checked."""
+    """The reports on all sets that were checked, and what beside them could not be looked into."""
 
     sets: tuple[SetReport, ...]
+    obstacles: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -87,7 +88,8 @@ def check(
         tuple(
             _check_set(name, folder, msmt_release, workers if deep else 0, progress, read_before)
             for folder, name in targets
-        )
+        ),
+        tuple(obstacles(data_dir)),
     )
 
 
@@ -103,8 +105,10 @@ def _targets(names: list[str], data_dir: Path, release: str | None) -> list[tupl
         if name not in there and (error := absence(name, data_dir, release)):
             raise error
     if not found:
+        blocked = obstacles(data_dir)
+        why = f" ({brief(blocked)})" if blocked else ""
         raise UserError(
-            f"No data set was found below {data_dir}: place one there ({', '.join(NAMES)}), or give the directory"
+            f"No data set was found below {data_dir}{why}: place one there ({', '.join(NAMES)}), or give the directory"
             " that holds them as --data-dir or in the environment variable BENCH_DATA.\n"
             "  To see the benchmark run on stand-in data: `bench data standin --size demo`,"
             " then `bench run --preset demo`."
@@ -222,7 +226,7 @@ def _notes(reading: Reading, published: Published | None) -> list[str]:
     if extra := _extra(reading):
         notes.append(f"{len(extra):,} images are in no list and not used: {brief(extra)}")
     if reading.ignored:
-        notes.append(f"{len(reading.ignored):,} files are no images: {brief(reading.ignored)}")
+        notes.append(f"{len(reading.ignored):,} files or folders are no images: {brief(reading.ignored)}")
     if reading.others:
         notes.append(f"not taken, but there too: {brief([str(folder) for folder in reading.others])}")
     return notes
@@ -241,7 +245,8 @@ def render(report: CheckReport) -> str:
     bad = sum(bool(checked.faults) for checked in report.sets)
     count = f"{len(report.sets)} set{'s' if len(report.sets) > 1 else ''} checked"
     closing = f"{count}: {f'{bad} not usable as published' if bad else 'all complete'}."
-    return "\n\n".join([*(_render_set(checked) for checked in report.sets), closing])
+    beside = "\n".join(f"note: {obstacle}" for obstacle in report.obstacles)
+    return "\n\n".join(filter(None, [*(_render_set(checked) for checked in report.sets), beside, closing]))
 
 
 def _render_set(report: SetReport) -> str:
