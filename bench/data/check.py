@@ -9,6 +9,7 @@ from bench.data.published import PUBLISHED, Counts, Published
 from bench.data.reading import DISTRACTOR, Entry, Reading, faults, set_fingerprint
 from bench.data.sets import NAMES, absence, read_set, set_kind
 from bench.errors import UserError
+from bench.paths import expand
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def check(
     hashes every image in `workers` >= 1 threads. Raises UserError if a name is unknown or a named set is absent, or
     if no names are given and no set is there; other faults are in the report.
     """
-    data_dir = Path(data_dir).expanduser()
+    data_dir = expand(data_dir)
     targets = _targets(list(dict.fromkeys(names or ())), data_dir, msmt_release)
     read_before: _DeepLooks = {}
     return CheckReport(

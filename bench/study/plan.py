@@ -32,6 +32,7 @@ from bench.config import (
 from bench.data import NAMES
 from bench.errors import UserError
 from bench.journal.record import Record
+from bench.paths import expand
 
 TRAINER_NUMERICS = 2
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
@@ -243,7 +244,7 @@ def _weights_file(values: dict[str, Any]) -> Path | None:
     weights = values.get("backbone", {}).get("weights", "imagenet")
     if weights is None or weights == "imagenet":
         return None
-    path = Path(str(weights))
+    path = expand(str(weights))
     if not path.is_file():
         found = f"{path} is a folder" if path.is_dir() else f"no file {path}"
         raise UserError(f"backbone.weights: {found}; give a path, imagenet, or null to train from scratch")
