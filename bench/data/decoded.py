@@ -176,7 +176,7 @@ class DecodedFile:
 
     def _changed(self) -> str:
         newest = max(self.records, key=lambda record: record.path.stat().st_mtime_ns)
-        return f"was made of other images; the last that changed is {newest.path}, and its size is the same"
+        return f"was made of other images of the same names and sizes; the newest is {newest.path} now"
 
     def _digest_of_pixels(self, what: str, workers: int, progress: Progress) -> str:
         with self.path.open("rb") as file:
