@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.commands.common import example
+from bench.commands.common import example, head_word
 from bench.errors import UserError
 
 
@@ -22,18 +22,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 all laws hold, 1 some are broken."""
+    head = head_word(arguments.head)
     from variants import HeadError
     from variants._laws import all_laws, make
 
     try:
-        make(arguments.head, {})
+        make(head, {})
     except HeadError as fault:
         raise UserError(str(fault)) from fault
     except Exception as fault:
-        raise UserError(f"{arguments.head}: the head cannot be built: {type(fault).__name__}: {fault}") from fault
+        raise UserError(f"{head}: the head cannot be built: {type(fault).__name__}: {fault}") from fault
     broken = 0
     for name, law in all_laws().items():
-        problem = _problem(law, arguments.head)
+        problem = _problem(law, head)
         broken += problem is not None
         print(f"{'broken' if problem else 'holds ':6}  {name.replace('_', ' ')}" + (f": {problem}" if problem else ""))
     print(f"{len(all_laws()) - broken} laws hold, {broken} broken")

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import MOST_THREADS, parse_overrides, split_words
+from bench.errors import UserError
+from bench.paths import expand
 from bench.study.plan import Cell, Preset, Study, load_preset, load_study, parse_seeds, plan
 
 MOST_SECONDS = 1_000_000
@@ -66,29 +68,41 @@ def positive_seconds(text: str) -> float:
     return seconds
 
 
-def default_results() -> Path:
-    """BENCH_RESULTS, or `results` in the present folder."""
-    return Path(os.environ.get("BENCH_RESULTS", "results"))
+def file_or_folder(text: str) -> Path:
+    """A path, as a type of an argument; `~` is the home folder, wherever the shell leaves it."""
+    try:
+        return expand(text)
+    except UserError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from fault
 
 
-def default_data_dir() -> Path:
-    """BENCH_DATA, or `data` in the present folder."""
-    return Path(os.environ.get("BENCH_DATA", "data"))
+def head_word(word: str) -> str:
+    """A head or a row as the code names it: the path of a head file is expanded. Raises UserError."""
+    return str(expand(word)) if word.endswith(".py") else word
+
+
+def head_words(text: str | None) -> list[str] | None:
+    """Heads and rows separated by commas, each once; nothing but blanks is None. Raises UserError."""
+    words = split_words(text)
+    return words and [head_word(word) for word in words]
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
-    """--results."""
+    """--results, or the variable BENCH_RESULTS."""
     parser.add_argument(
-        "--results", type=Path, default=default_results(), help="folder of runs and reports (default: %(default)s)"
+        "--results",
+        type=file_or_folder,
+        default=os.environ.get("BENCH_RESULTS") or "results",
+        help="folder of runs and reports (default: %(default)s)",
     )
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
-    """--data-dir."""
+    """--data-dir, or the variable BENCH_DATA."""
     parser.add_argument(
         "--data-dir",
-        type=Path,
-        default=default_data_dir(),
+        type=file_or_folder,
+        default=os.environ.get("BENCH_DATA") or "data",
         help="folder that holds the data sets (default: %(default)s)",
     )
 
@@ -125,7 +139,7 @@ def read_selection(arguments: argparse.Namespace) -> Selection:
         study,
         preset,
         overrides,
-        split_words(arguments.variants) or ["all"],
+        head_words(arguments.variants) or ["all"],
         split_words(arguments.train),
         parse_seeds(arguments.seeds) if arguments.seeds else None,
     )
@@ -134,6 +148,5 @@ def read_selection(arguments: argparse.Namespace) -> Selection:
 
 def data_root(arguments: argparse.Namespace, preset: Preset) -> Path:
     """Where the data sets are: a preset made for stand-in data finds it in its own folder, apart from real sets."""
-    data_dir = getattr(arguments, "data_dir", default_data_dir())
-    standin = data_dir / f"standin-{preset.standin}"
-    return standin if preset.standin and standin.is_dir() else data_dir
+    standin = arguments.data_dir / f"standin-{preset.standin}"
+    return standin if preset.standin and standin.is_dir() else arguments.data_dir

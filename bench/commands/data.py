@@ -100,7 +100,7 @@ def _check(args: argparse.Namespace) -> int:
 def _standin(args: argparse.Namespace) -> int:
     from bench.data.standin import write_standin
 
-    root = args.data_dir.expanduser() / f"standin-{args.size}"
+    root = args.data_dir / f"standin-{args.size}"
     chosen = {"sets": args.sets} if args.sets else {}
     write_standin(
         root=root, size=args.size, seed=args.seed, workers=args.workers, progress=sys.stderr.isatty(), **chosen

@@ -6,7 +6,7 @@ import argparse
 import shutil
 import sys
 
-from bench.commands.common import add_results, at_a_time, at_least_one, example
+from bench.commands.common import add_results, at_a_time, at_least_one, example, head_words
 from bench.config import one_of, split_words
 from bench.environment import cpus
 from bench.errors import UserError
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     dtypes = tuple(one_of("dtype", word, DTYPES) for word in split_words(arguments.dtype) or ())
     parts = tuple(one_of("part", word, PARTS) for word in split_words(arguments.only) or DEFAULT_PARTS)
     try:
-        subjects = subjects_of(split_words(arguments.variants) or ["all"])
+        subjects = subjects_of(head_words(arguments.variants) or ["all"])
     except HeadError as fault:
         raise UserError(str(fault)) from fault
     names = ("batch", "tokens", "width", "feedforward", "layers")

@@ -6,7 +6,6 @@ import argparse
 import itertools
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.common import (
@@ -16,6 +15,7 @@ from bench.commands.common import (
     at_a_time,
     at_least_one,
     example,
+    file_or_folder,
     positive_seconds,
     read_selection,
 )
@@ -81,7 +81,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="slurm: job arrays; local: this machine, in the background; debug: one by one in this process",
     )
     group.add_argument(
-        "--resources", type=Path, metavar="FILE", help="what to ask SLURM for, by head (form: slurm/resources.yaml)"
+        "--resources",
+        type=file_or_folder,
+        metavar="FILE",
+        help="what to ask SLURM for, by head (form: slurm/resources.yaml)",
     )
     group.add_argument(
         "--resource",

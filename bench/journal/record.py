@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from bench.config import CellConfig, Settings
 from bench.errors import CellFailed, UserError
+from bench.locks import try_lock
 
 RECORD = "record.json"
 STARTED = "started.json"
@@ -263,13 +264,8 @@ def cell_lock(folder: Path) -> Iterator[bool]:
     Tried for a second, since `is_running` holds the lock for a moment when it looks.
     """
     with (folder / LOCK).open("a") as file:
-        for patience in range(10, -1, -1):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for _ in range(10):
+            if mine := try_lock(file.fileno()):
                 break
-            except BlockingIOError:
-                if patience == 0:
-                    yield False
-                    return
-                time.sleep(0.1)
-        yield True
+            time.sleep(0.1)
+        yield mine

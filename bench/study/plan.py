@@ -33,6 +33,7 @@ from bench.data import NAMES
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.record import Record, Started
+from bench.paths import expand
 from bench.values import read_yaml
 
 TRAINER_NUMERICS = 2
@@ -278,7 +279,7 @@ def _weights_file(values: dict[str, Any]) -> Path | None:
     weights = values.get("backbone", {}).get("weights", "imagenet")
     if weights is None or weights == "imagenet":
         return None
-    path = Path(str(weights))
+    path = expand(str(weights))
     if not path.is_file():
         found = f"{path} is a folder" if path.is_dir() else f"no file {path}"
         raise UserError(f"backbone.weights: {found}; give a path, imagenet, or null to train from scratch")
