@@ -5,5 +5,5 @@ class HeadError(ValueError):
     """An unknown head or option, or a file that holds no head. The message says what is valid, or what to do."""
 
 
-class LawBroken(Exception):
+class LawBroken(ValueError):
     """A head does not do what every head must do. The message says which way."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import variants
 from bench.config import CellConfig, Scoring
 from bench.data.batches import pick, to_float
+from bench.errors import CellFailed
 from bench.network.backbone import build_backbone
 from bench.randomness import Stream, torch_seeded
 from variants._base import Repr
@@ -26,8 +27,13 @@ class Matcher(nn.Module):
     """A backbone with its neck, and a matching head."""
 
     def __init__(self, config: CellConfig, head: str, weights: Path | str | None) -> None:
-        """`head` is what `variants.build` takes; `weights` what `build_backbone` takes. Weights are the seed's."""
+        """`head` is what `variants.build` takes; `weights` what `build_backbone` takes. Weights are the seed's.
+
+        Raises CellFailed where a head from outside is no longer the one of which the configuration holds the digest.
+        """
         super().__init__()
+        if config.head_digest and variants.describe(head).digest != config.head_digest:
+            raise CellFailed(f"the head {head} was changed since the run was planned; ask for it again")
         options = config.backbone
         with torch_seeded(config.seed, Stream.BACKBONE):
             self.backbone = build_backbone(options.arch, options.ibn, options.cut, config.width, weights)
