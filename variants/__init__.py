@@ -108,12 +108,7 @@ def _load(info: HeadInfo) -> ModuleType:
     try:
         return importlib.import_module(info.module) if info.module else _load_file(info)
     except (Exception, SystemExit) as fault:
-        said = (
-            f"it calls sys.exit({fault.code!r})"
-            if isinstance(fault, SystemExit)
-            else f"{type(fault).__name__}: {fault}"
-        )
-        raise HeadError(f"{info.path} cannot be imported: {said}") from fault
+        raise HeadError(f"{info.path} cannot be imported: {type(fault).__name__}: {fault}") from fault
 
 
 def _load_file(info: HeadInfo) -> ModuleType:
