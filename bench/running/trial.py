@@ -82,10 +82,11 @@ def _try(
     if variants.describe(head).digest != digest:
         raise ValueError("its source was changed just now; start anew")
     built = variants.build(head, shape, **dict(options))
-    check_declarations(built)
     draws = torch.Generator().manual_seed(0)
     query, gallery = (torch.rand(images, *shape, generator=draws) for images in (QUERIES, GALLERY))
-    return _footprint(built, check_scores(built, query, gallery), batch, device_kind)
+    kept = check_scores(built, query, gallery)
+    check_declarations(built)
+    return _footprint(built, kept, batch, device_kind)
 
 
 def _footprint(head: Head, kept: Repr, batch: int, device_kind: str) -> Footprint:

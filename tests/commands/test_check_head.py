@@ -94,3 +94,10 @@ def test_a_head_whose_gradient_is_no_number_fails_with_the_cause(bench, tmp_path
     found = bench("check-head", path)
     assert found.code == 1
     assert "broken  gradients are finite: the gradient of the feature maps is not finite where an image" in found.out
+
+
+def test_perf_tries_a_head_from_outside_before_it_measures(bench, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(HEAD.format(**SOUND | {"first": "sys.exit(0)"}))
+    found = bench("perf", "--variants", path, "--results", tmp_path, "--tokens", "8", "--width", "16", "--batch", "4")
+    assert found.code == 2 and "SystemExit: 0" in found.err and not (tmp_path / "perf").exists()
