@@ -29,9 +29,12 @@ class Matcher(nn.Module):
     def __init__(self, config: CellConfig, head: str, weights: Path | str | None) -> None:
         """`head` is what `variants.build` takes; `weights` what `build_backbone` takes. Weights are the seed's.
 
-        Raises UserError, beside what those two raise, if a file of weights is not the one that the configuration names.
+        Raises UserError, beside what those two raise, if a file of weights or a head from outside is not the one that
+        the configuration names.
         """
         super().__init__()
+        if config.head_digest and variants.describe(head).digest != config.head_digest:
+            raise UserError(f"{head} has changed since the run was planned; start the run anew")
         options = config.backbone
         with torch_seeded(config.seed, Stream.BACKBONE):
             self.backbone = build_backbone(options.arch, options.ibn, options.cut, config.width, weights)

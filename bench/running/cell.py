@@ -132,7 +132,7 @@ def _run_locked(task: CellTask, pulse: Pulse) -> int:
     except Interrupted as stop:
         pulse.end("interrupted", stop.signal_name, _tests_of(run.record))
         return INTERRUPTED
-    except Exception as fault:
+    except BaseException as fault:  # a head's sys.exit is a failure like any other
         (task.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
         known = isinstance(fault, (CellFailed, UserError))
         reason = str(fault) if known else f"{type(fault).__name__}: {fault}"

@@ -304,7 +304,7 @@ def _select_rows(study: Study, select: Iterable[str]) -> list[Row]:
             found = [row for row in rows if row.label == word] or [
                 row for row in rows if word.lower() in (row.label.lower(), row.head)
             ]
-        if not found and word in variants.names():
+        if not found and word in (*variants.names(), *variants.unusable()):
             found = [_outside_row(word)]
         if not found and Path(f"{word}.py").is_file():
             raise UserError(f"unknown head or row {word!r}; for the file of that name say {word}.py")
