@@ -21,6 +21,7 @@ from bench.commands.common import (
 from bench.config import cpus, split_words
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
+from bench.journal.reading import told
 from bench.journal.record import Record
 from bench.progress import Progress
 from bench.running.jobs import CLUSTERS
@@ -190,10 +191,12 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
         said = ""
     else:
         found, said = submit_open(tasks, lambda: ledger(arguments.results), settings.results, cluster.submit)
+    for reason in found.unreadable:
+        print(f"passed over: {reason}")
     print(f"{len(found.open)} to run, {len(found.finished)} finished before, {len(found.busy)} queued or running")
     if said:
         print(f"{said}\n`bench status` with the same choice of runs follows them; this shell may be closed")
-    return 0
+    return 1 if found.unreadable else 0
 
 
 def _describe(outcome: Outcome) -> str:
@@ -212,14 +215,15 @@ def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
     from bench.commands.cluster import ledger
     from bench.running.preflight import predicted_steps, resolve_device
 
-    book = ledger(arguments.results)
+    book, unreadable = ledger(arguments.results), False
     for cell in cells:
         tests = tests_of(cell.config.train, split_words(arguments.test))
         state = book.state_of(cell)
         lacking = state.lacking(tests)
-        told = f"done but for {', '.join(lacking)}" if lacking else str(state)
-        print(f"{cell.label:30} {cell.config.train:12} seed {cell.config.seed}   {told}")
+        far = f"done but for {', '.join(lacking)}" if lacking else str(state)
+        unreadable |= state.kind == "unreadable"
+        print(f"{cell.label:30} {cell.config.train:12} seed {cell.config.seed}   {far}")
     print(f"{len(cells)} runs")
-    for line in predicted_steps(cells, resolve_device(arguments.device)):
+    for line in (*predicted_steps(cells, resolve_device(arguments.device)), *told(book.faults.values())):
         print(line)
-    return 0
+    return 1 if unreadable else 0

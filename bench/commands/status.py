@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bench.commands.common import Selection, add_places, add_selection, at_least_one, example, read_selection
+from bench.journal.reading import told
+from bench.progress import one_line
 from bench.running.ledger import KINDS, CellState, Ledger
 from bench.study.plan import Cell
 
@@ -36,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0."""
+    """Exit code: 0, or 1 if it cannot be read how far some run is."""
     from bench.commands.cluster import ledger
 
     selection = read_selection(arguments)
@@ -47,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             print("\033[2J\033[H", end="")
         print(render(selection, states, book, arguments.results), flush=True)
         if not arguments.watch or not any(state.busy for state in states.values()):
-            return 0
+            return 1 if any(state.kind == "unreadable" for state in states.values()) else 0
         time.sleep(arguments.watch)
 
 
@@ -72,7 +74,8 @@ def render(
         cells = [f"{words[label, train, seed]:{width}}" for seed, width in zip(seeds, widths, strict=True)]
         lines.append(f"{label:{first}}  {train:{second}}  " + "  ".join(cells))
     for state in dict.fromkeys(state for state in states.values() if state.kind == "failed"):
-        lines.append(f"failed: {state.folder.name}: {state.reason}" + (f" (log: {state.log})" if state.log else ""))
+        reason = one_line(" ".join(state.reason.split()))
+        lines.append(f"failed: {state.folder.name}: {reason}" + (f" (log: {state.log})" if state.log else ""))
     counts = Counter(state.kind for state in states.values())
     others = [f"{counts[kind]} {kind}" for kind in KINDS if counts[kind] and kind not in ("done", "missing")]
     lines.append(", ".join([f"{counts['done']} of {len(states)} done", *others]))
@@ -80,6 +83,7 @@ def render(
     if counts["missing"] == len(states) and book.cells:
         hints = ", ".join([*book.presets, "perhaps with --set or another --study"])
         lines.append(f"{len(book.cells)} other runs are there: {hints}")
+    lines += told(book.faults.values())
     return "\n".join(lines)
 
 
