@@ -25,6 +25,7 @@ from bench.journal.reading import told
 from bench.journal.record import Record
 from bench.progress import Progress
 from bench.running.jobs import CLUSTERS
+from bench.study.names import tell_apart
 from bench.study.plan import Cell, tests_of
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
     options = _options(selection, arguments, lambda _: local_target(devices[0]))
     tasks = preflight(selection.cells, options)
     count = len({task.cell for task in tasks})
-    width = max(len(task.label) for task in tasks)
+    names = tell_apart([(task.label, task.config) for task in tasks])
+    name_of = {task.cell: name for task, name in zip(tasks, names, strict=True)}
+    width = max(map(len, names))
 
     for line in predicted_steps(selection.cells, devices[0]):
         print(line)
@@ -119,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def report(outcome: Outcome) -> None:
         task = outcome.task
-        start = f"[{next(finished):{len(str(count))}}/{count}] {task.label:{width}}"
+        start = f"[{next(finished):{len(str(count))}}/{count}] {name_of[task.cell]:{width}}"
         print(f"{start}  {task.config.train} seed {task.config.seed}  {_describe(outcome)}", flush=True)
 
     outcomes = run_all(tasks, jobs, report, devices)
@@ -216,13 +219,14 @@ def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
     from bench.running.preflight import predicted_steps, resolve_device
 
     book, unreadable = ledger(arguments.results), False
-    for cell in cells:
+    names = tell_apart([(cell.label, cell.config) for cell in cells])
+    for name, cell in zip(names, cells, strict=True):
         tests = tests_of(cell.config.train, split_words(arguments.test))
         state = book.state_of(cell)
         lacking = state.lacking(tests)
         far = f"done but for {', '.join(lacking)}" if lacking else str(state)
         unreadable |= state.kind == "unreadable"
-        print(f"{cell.label:30} {cell.config.train:12} seed {cell.config.seed}   {far}")
+        print(f"{name:30} {cell.config.train:12} seed {cell.config.seed}   {far}")
     print(f"{len(cells)} runs")
     for line in (*predicted_steps(cells, resolve_device(arguments.device)), *told(book.faults.values())):
         print(line)

@@ -12,7 +12,7 @@ from bench.commands.common import Selection, add_places, add_selection, at_least
 from bench.journal.reading import told
 from bench.progress import one_line
 from bench.running.ledger import KINDS, CellState, Ledger
-from bench.study.plan import Cell
+from bench.study.names import tell_apart
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -42,9 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.commands.cluster import ledger
 
     selection = read_selection(arguments)
+    names = tell_apart([(cell.label, cell.config) for cell in selection.cells])
+    cells = {
+        (name, cell.config.train, cell.config.seed): cell for name, cell in zip(names, selection.cells, strict=True)
+    }
     while True:
         book = ledger(arguments.results)
-        states = {_place(cell): book.state_of(cell) for cell in selection.cells}
+        states = {place: book.state_of(cell) for place, cell in cells.items()}
         if arguments.watch and sys.stdout.isatty():
             print("\033[2J\033[H", end="")
         print(render(selection, states, book, arguments.results), flush=True)
@@ -56,9 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
 def render(
     selection: Selection, states: Mapping[tuple[str, str, int], CellState], book: Ledger, results: object
 ) -> str:
-    """The grid, what failed and why, and the count of each state."""
-    seeds = sorted({cell.config.seed for cell in selection.cells})
-    rows = list(dict.fromkeys((cell.label, cell.config.train) for cell in selection.cells))
+    """The grid, what failed and why, and the count of each state. `states` are by name, training set and seed."""
+    seeds = sorted({seed for _, _, seed in states})
+    rows = list(dict.fromkeys((label, train) for label, train, _ in states))
     words = {place: str(state) for place, state in states.items()}
     columns = [f"seed {seed}" for seed in seeds]
     widths = [
@@ -85,7 +89,3 @@ def render(
         lines.append(f"{len(book.cells)} other runs are there: {hints}")
     lines += told(book.faults.values())
     return "\n".join(lines)
-
-
-def _place(cell: Cell) -> tuple[str, str, int]:
-    return cell.label, cell.config.train, cell.config.seed

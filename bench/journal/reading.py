@@ -55,6 +55,17 @@ def read_json(path: Path, model: type[AnySettings], advice: str) -> AnySettings 
         raise Unreadable(path, _problem(fault, model), advice) from fault
 
 
+def listed(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; nothing if there is no such folder. Raises Unreadable if it cannot be listed."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as fault:
+        advice = "ask its owner for the right to read it, or choose another with --results"
+        raise Unreadable(folder, f"cannot be listed ({fault.strerror})", advice) from fault
+
+
 def as_json(values: Settings, indent: int | None = None) -> bytes:
     """JSON in UTF-8. Bytes of a file's name that are no text are written as escapes, as in `\\udcff`."""
     try:

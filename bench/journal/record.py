@@ -20,8 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bench.config import CellConfig, Settings
-from bench.errors import UserError
-from bench.journal.reading import Unreadable, as_json, read_json
+from bench.journal.reading import Unreadable, as_json, listed, read_json
 
 RECORD = "record.json"
 STARTED = "started.json"
@@ -225,16 +224,8 @@ def read_records(results: Path, unreadable: list[Unreadable] | None = None) -> I
 
 
 def cell_folders(results: Path) -> list[Path]:
-    """What lies where a results folder keeps its runs, by name. Raises UserError if it cannot be listed."""
-    runs = results / "runs"
-    try:
-        return sorted(runs.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as fault:
-        raise UserError(
-            f"cannot list the runs in {runs} ({fault.strerror}); say another folder with --results"
-        ) from fault
+    """The folders of runs, by name. Raises Unreadable if they cannot be listed."""
+    return listed(results / "runs")
 
 
 def write_started(folder: Path, started: Started) -> None:
