@@ -17,6 +17,11 @@ def one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
+def sentence(text: str) -> str:
+    """What somebody else worded, such as a failure's reason, in one line."""
+    return one_line(" ".join(text.split()))
+
+
 @dataclass(frozen=True)
 class Progress:
     """Whether bars are drawn, on which line of the terminal, whose name they bear, and whether to be silent."""

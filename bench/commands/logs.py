@@ -9,7 +9,7 @@ from bench.commands.common import add_results, at_least_one, example
 from bench.config import nearest
 from bench.errors import UserError
 from bench.journal.record import cell_folders
-from bench.progress import one_line
+from bench.progress import sentence
 from bench.running.jobs import job_logs
 
 
@@ -37,8 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = find_cell(arguments.results, arguments.cell)
     state = ledger(arguments.results).state_of_folder(folder)
-    reason = one_line(" ".join(state.reason.split()))
-    print(f"{folder.name}: {state}" + (f": {reason}" if reason else ""))
+    print(f"{folder.name}: {state}" + (f": {sentence(state.reason)}" if state.reason else ""))
     job_output = job_logs(state.job) if state.job is not None else []
     whole = state.kind != "unreadable"
     for log in (folder / "log.jsonl", *job_output, folder / "error.log"):
@@ -55,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def find_cell(results: Path, name: str) -> Path:
     """The folder of the one run whose id begins with `name`."""
-    folders = [path for path in cell_folders(results) if path.is_dir()]
+    folders = cell_folders(results)
     found = [path for path in folders if path.name == name] or [path for path in folders if path.name.startswith(name)]
     if len(found) == 1:
         return found[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.reading import told
 from bench.journal.record import Record
-from bench.progress import Progress
+from bench.progress import Progress, sentence
 from bench.running.jobs import CLUSTERS
 from bench.study.names import tell_apart
 from bench.study.plan import Cell, tests_of
@@ -131,7 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{count - len(failed) - skipped} done, {skipped} skipped, {len(failed)} failed")
     for outcome in failed:
         log = outcome.task.folder / ERROR_LOG
-        print(f"failed: {outcome.task.cell}: {outcome.reason}" + (f" (traceback: {log})" if log.exists() else ""))
+        traceback = f" (traceback: {log})" if os.access(log, os.R_OK) else ""
+        print(f"failed: {outcome.task.cell}: {sentence(outcome.reason)}{traceback}")
     if not failed:
         print("`bench report` draws the tables")
     return 1 if failed else 0
@@ -204,7 +206,7 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
 
 def _describe(outcome: Outcome) -> str:
     if outcome.failed or outcome.record is None:
-        return outcome.reason if outcome.skipped else f"FAILED: {outcome.reason}"
+        return outcome.reason if outcome.skipped else f"FAILED: {sentence(outcome.reason)}"
     done = "finished before: " if outcome.skipped else ""
     return f"{done}{_scores(outcome.record)}   {outcome.record.training_seconds:.0f} s"
 

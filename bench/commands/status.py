@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from bench.commands.common import Selection, add_places, add_selection, at_least_one, example, read_selection
 from bench.journal.reading import told
-from bench.progress import one_line
+from bench.progress import sentence
 from bench.running.ledger import KINDS, CellState, Ledger
 from bench.study.names import tell_apart
 
@@ -78,8 +78,8 @@ def render(
         cells = [f"{words[label, train, seed]:{width}}" for seed, width in zip(seeds, widths, strict=True)]
         lines.append(f"{label:{first}}  {train:{second}}  " + "  ".join(cells))
     for state in dict.fromkeys(state for state in states.values() if state.kind == "failed"):
-        reason = one_line(" ".join(state.reason.split()))
-        lines.append(f"failed: {state.folder.name}: {reason}" + (f" (log: {state.log})" if state.log else ""))
+        log = f" (log: {state.log})" if state.log else ""
+        lines.append(f"failed: {state.folder.name}: {sentence(state.reason)}{log}")
     counts = Counter(state.kind for state in states.values())
     others = [f"{counts[kind]} {kind}" for kind in KINDS if counts[kind] and kind not in ("done", "missing")]
     lines.append(", ".join([f"{counts['done']} of {len(states)} done", *others]))

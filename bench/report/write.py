@@ -13,7 +13,7 @@ from bench.config import one_of
 from bench.errors import UserError
 from bench.journal.reading import Unreadable, told
 from bench.journal.record import Record, write_atomically
-from bench.progress import one_line
+from bench.progress import one_line, sentence
 from bench.report.board import Board
 from bench.report.collect import collect, covered
 from bench.report.layout import tables
@@ -137,7 +137,7 @@ def _draw(boards: Sequence[Board]) -> tuple[dict[str, dict[str, bytes]], list[st
                 from bench.report.figures import draw
             pictures[board.slug] = draw(board)
         except Exception as fault:
-            why = one_line(f"{type(fault).__name__}: {fault}")
+            why = sentence(f"{type(fault).__name__}: {fault}")
             faults.append(f"the pictures of {board.slug} could not be drawn ({why})")
     return pictures, faults
 

@@ -320,7 +320,7 @@ def _death(heartbeat: Heartbeat | None, job: Job, how: str) -> str:
 def _log(folder: _Folder) -> Path | None:
     """Where to read why a cell failed."""
     own = folder.path / "error.log"
-    if own.exists():
+    if os.access(own, os.R_OK):
         return own
     logs = job_logs(folder.job) if folder.job is not None else []
     return max(logs, key=lambda path: (bool(last_line(path)), path.suffix == ".err"), default=None)
