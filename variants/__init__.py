@@ -17,6 +17,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass
 from importlib import metadata
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 SHARED_NUMERICS = 2
 """Raised whenever `_layers` or `kernels` change the numbers of heads."""
+
+LONGEST_NAME = 100
+"""Bytes of a head's name: folders' names, of which it is a part, may have 255."""
 
 ENTRY_POINT_GROUP = "pairbench.variants"
 _HERE = Path(__file__).parent
@@ -122,7 +126,19 @@ def _nearest(word: str, known: object) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def _check_name(name: str) -> None:
+    """A head's name is a row's label and a part of folders' names."""
+    size = len(os.fsencode(name))
+    if not name.isprintable() or "/" in name or name.startswith("."):
+        raise HeadError(
+            f"{name!r} cannot name a head: let its name be letters that can be printed, without / or a dot first"
+        )
+    if size > LONGEST_NAME:
+        raise HeadError(f"the name of the head {name[:20]}... takes {size} bytes; let it take at most {LONGEST_NAME}")
+
+
 def _read(path: Path, outside: bool, name: str | None = None) -> HeadInfo:
+    _check_name(name or path.stem)
     source = path.read_text(encoding="utf-8")
     try:
         module = ast.parse(source)
