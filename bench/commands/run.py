@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -23,9 +24,11 @@ from bench.config import split_words
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
+from bench.journal.reading import told
 from bench.journal.record import Record
-from bench.progress import Progress
+from bench.progress import Progress, sentence
 from bench.running.jobs import CLUSTERS
+from bench.study.names import tell_apart
 from bench.study.plan import Cell, tests_of
 
 if TYPE_CHECKING:
@@ -113,7 +116,9 @@ def run(arguments: argparse.Namespace) -> int:
     options = _options(selection, arguments, lambda _: local_target(devices[0]))
     tasks = preflight(selection.cells, options)
     count = len({task.cell for task in tasks})
-    width = max(len(task.label) for task in tasks)
+    names = tell_apart([(task.label, task.config) for task in tasks])
+    name_of = {task.cell: name for task, name in zip(tasks, names, strict=True)}
+    width = max(map(len, names))
 
     for line in predicted_steps(selection.cells, devices[0]):
         print(line)
@@ -123,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def report(outcome: Outcome) -> None:
         task = outcome.task
-        start = f"[{next(finished):{len(str(count))}}/{count}] {task.label:{width}}"
+        start = f"[{next(finished):{len(str(count))}}/{count}] {name_of[task.cell]:{width}}"
         print(f"{start}  {task.config.train} seed {task.config.seed}  {_describe(outcome)}", flush=True)
 
     outcomes = run_all(tasks, jobs, report, devices)
@@ -132,7 +137,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{count - len(failed) - skipped} done, {skipped} skipped, {len(failed)} failed")
     for outcome in failed:
         log = outcome.task.folder / ERROR_LOG
-        print(f"failed: {outcome.task.cell}: {outcome.reason}" + (f" (traceback: {log})" if log.exists() else ""))
+        traceback = f" (traceback: {log})" if os.access(log, os.R_OK) else ""
+        print(f"failed: {outcome.task.cell}: {sentence(outcome.reason)}{traceback}")
     if not failed:
         print("`bench report` draws the tables")
     return 1 if failed else 0
@@ -195,15 +201,17 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
         said = ""
     else:
         found, said = submit_open(tasks, lambda: ledger(arguments.results), settings.results, cluster.submit)
+    for reason in found.unreadable:
+        print(f"passed over: {reason}")
     print(f"{len(found.open)} to run, {len(found.finished)} finished before, {len(found.busy)} queued or running")
     if said:
         print(f"{said}\n`bench status` with the same choice of runs follows them; this shell may be closed")
-    return 0
+    return 1 if found.unreadable else 0
 
 
 def _describe(outcome: Outcome) -> str:
     if outcome.failed or outcome.record is None:
-        return outcome.reason if outcome.skipped else f"FAILED: {outcome.reason}"
+        return outcome.reason if outcome.skipped else f"FAILED: {sentence(outcome.reason)}"
     done, record = "finished before: " if outcome.skipped else "", outcome.record
     skipped = f"   {record.skipped_steps} of {record.steps} steps skipped" if record.skipped_steps else ""
     return f"{done}{_scores(record)}   {record.training_seconds:.0f} s{skipped}"
@@ -218,14 +226,16 @@ def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
     from bench.commands.cluster import ledger
     from bench.running.preflight import predicted_steps, resolve_device
 
-    book = ledger(arguments.results)
-    for cell in cells:
+    book, unreadable = ledger(arguments.results), False
+    names = tell_apart([(cell.label, cell.config) for cell in cells])
+    for name, cell in zip(names, cells, strict=True):
         tests = tests_of(cell.config.train, split_words(arguments.test))
         state = book.state_of(cell)
         lacking = state.lacking(tests)
-        told = f"done but for {', '.join(lacking)}" if lacking else str(state)
-        print(f"{cell.label:30} {cell.config.train:12} seed {cell.config.seed}   {told}")
+        far = f"done but for {', '.join(lacking)}" if lacking else str(state)
+        unreadable |= state.kind == "unreadable"
+        print(f"{name:30} {cell.config.train:12} seed {cell.config.seed}   {far}")
     print(f"{len(cells)} runs")
-    for line in predicted_steps(cells, resolve_device(arguments.device)):
+    for line in (*predicted_steps(cells, resolve_device(arguments.device)), *told(book.faults.values())):
         print(line)
-    return 0
+    return 1 if unreadable else 0

@@ -19,6 +19,7 @@ from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
 from bench.journal.provenance import now, provenance
 from bench.journal.pulse import SAVE_SECONDS, Observer, Pulse
+from bench.journal.reading import Unreadable
 from bench.journal.record import (
     CHECKPOINT,
     Failure,
@@ -108,6 +109,10 @@ def run_cell(task: CellTask, observe: Observer | None = None) -> int:
             # Not even the record of a failure can be written: what lies in the folder stays as it is.
             print(f"{task.cell}: {task.folder}: {fault.strerror}", file=sys.stderr)
             return FAILED
+        except Unreadable as fault:
+            # What lies there may be worth more than the record of a failure.
+            print(f"{task.cell}: {fault}", file=sys.stderr)
+            return FAILED
 
 
 def _run_locked(task: CellTask, pulse: Pulse) -> int:
@@ -133,7 +138,7 @@ def _run_locked(task: CellTask, pulse: Pulse) -> int:
         pulse.end("interrupted", stop.signal_name, _tests_of(run.record))
         return INTERRUPTED
     except BaseException as fault:  # a head's sys.exit is a failure like any other
-        (task.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
+        (task.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
         known = isinstance(fault, (CellFailed, UserError))
         reason = str(fault) if known else f"{type(fault).__name__}: {fault}"
         write_record(task.folder, failed_record(task, run.record, run.phase, reason))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -16,6 +17,7 @@ from bench.data.cache import load_images
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
+from bench.journal.reading import Unreadable
 from bench.journal.record import read_record
 from bench.network.backbone import build_backbone
 from bench.progress import QUIET, Progress
@@ -158,14 +160,24 @@ def resolve_device(name: str) -> str:
 
 
 def check_writable(results: Path) -> None:
-    """Raise UserError if nothing can be written below the results folder."""
+    """Raise UserError if nothing can be written below the results folder, or no file be locked there."""
     try:
         (results / "runs").mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=results / "runs"):
-            pass
+        with tempfile.NamedTemporaryFile(dir=results / "runs") as file:
+            _check_locks(file, results)
     except OSError as fault:
         raise UserError(
             f"cannot write to the results folder {results} ({fault.strerror}); choose another with --results"
+        ) from fault
+
+
+def _check_locks(file: IO[bytes], results: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as fault:
+        raise UserError(
+            f"files in the results folder {results} cannot be locked ({fault.strerror}), as is needed to keep two "
+            "processes from one run; choose a folder on another file system with --results"
         ) from fault
 
 
@@ -183,7 +195,10 @@ def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Data
 
 def _check_results(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:
     for task in tasks:
-        record = read_record(task.folder)
+        try:
+            record = read_record(task.folder)
+        except Unreadable:
+            continue  # that run alone fails
         for result in record.tests if record is not None else []:
             if result.test in task.tests and result.fingerprint != datasets[result.test].fingerprint:
                 raise UserError(

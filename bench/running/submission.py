@@ -29,6 +29,8 @@ class Sorted:
     busy: list[CellTask]
     """Queued or running: nobody may submit them again."""
     open: list[CellTask]
+    unreadable: list[str]
+    """Why it cannot be told of some tasks what is to happen to them."""
 
 
 def absolute(task: CellTask) -> CellTask:
@@ -42,10 +44,13 @@ def absolute(task: CellTask) -> CellTask:
 
 def sort_tasks(tasks: Sequence[CellTask], ledger: Ledger) -> Sorted:
     """Which tasks are to be submitted. Rows that come to the same configuration are one task."""
-    sorted_tasks = Sorted([], [], [])
+    sorted_tasks = Sorted([], [], [], [])
     for task in {task.cell: task for task in tasks}.values():
-        if ledger.state_of_folder(task.folder).busy:
+        state = ledger.state_of_folder(task.folder)
+        if state.busy:
             sorted_tasks.busy.append(task)
+        elif state.kind == "unreadable":
+            sorted_tasks.unreadable.append(state.reason)
         elif is_finished(task, read_record(task.folder)):
             sorted_tasks.finished.append(task)
         else:
@@ -91,5 +96,5 @@ def _holder(folder: Path) -> str:
     try:
         holder = json.loads((folder / ".lock").read_text())
         return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "it has only just begun"

@@ -196,7 +196,12 @@ def threads_of(config: CellConfig, at_hand: int | None = None) -> int:
 def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> str:
     """Name and folder of a run: readable parts, then the hash of all that can change its numbers."""
     identity = {"config": config.model_dump(mode="json"), "numerics": numerics, "fingerprint": fingerprint}
-    return f"{config.head}-{config.train}-s{config.seed}-{digest(identity)[:12]}"
+    return id_start(config) + digest(identity)[:12]
+
+
+def id_start(config: CellConfig) -> str:
+    """The readable parts of a run's name, which other runs may share."""
+    return f"{config.head}-{config.train}-s{config.seed}-"
 
 
 def request_key(config: CellConfig) -> str:
