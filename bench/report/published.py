@@ -8,9 +8,8 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 
-import yaml
-
 from bench.config import Settings, validate
+from bench.values import read_yaml
 
 Accuracy = tuple[float | None, float | None]
 """Rank-1 and mAP in percent; None where the paper prints a dash."""
@@ -67,5 +66,5 @@ def load_published() -> dict[str, PublishedTable]:
     return {
         key: validate(PublishedTable, table, f"results/{name}, {key}")
         for name in ("paper.yaml", "literature.yaml")
-        for key, table in yaml.safe_load(resources.files("results").joinpath(name).read_text(encoding="utf-8")).items()
+        for key, table in read_yaml(resources.files("results").joinpath(name).read_text(encoding="utf-8"), name).items()
     }

@@ -5,11 +5,14 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 
 from bench.config import Option, Settings, merge, one_of, validate
 from bench.errors import UserError
+from bench.values import read_yaml
+
+MOST_SEEDS = 1000
+"""Runs of one row that differ in nothing but their seed."""
 
 
 class Row(Settings):
@@ -31,7 +34,7 @@ class Study(Settings):
     train: list[str]
     tests: list[str] | None = None
     """Test sets, where they are not the usual ones of each training set."""
-    seeds: int = Field(ge=1)
+    seeds: int = Field(ge=1, le=MOST_SEEDS)
     layout: Literal["rows", "sources", "curves"] = "rows"
     """"rows": a line for each row and training set; "sources": a line for each row, a column for each pair of training
     and test set; "curves": as "rows", and a picture of each swept key."""
@@ -65,7 +68,7 @@ class Preset(Settings):
 
     description: str
     standin: str | None = None
-    seeds: int | None = None
+    seeds: int | None = Field(None, ge=1, le=MOST_SEEDS)
     untrained: bool = False
     divide: dict[str, int] = {}
     recipe: dict[str, Any] = {}
@@ -105,4 +108,4 @@ def _yaml_names(package: str) -> list[str]:
 
 
 def _read_yaml(package: str, name: str) -> dict[str, Any]:
-    return yaml.safe_load(resources.files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    return read_yaml(resources.files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
