@@ -38,8 +38,8 @@ def load_images(
 ) -> Images:
     """[n, 3, height, width] RGB of `split_records`, memory-mapped; decoded first if the cache lacks it or is wrong.
 
-    Sets that are joined keep files of their own. Of several processes one decodes. Raises UserError naming the first image that cannot be read, or the cache folder
-    if it cannot be written, has no room or no locks.
+    Sets that are joined keep files of their own. Of several processes one decodes. Raises UserError naming the first
+    image that cannot be read, or the cache folder if it cannot be written, has no room or no locks.
     """
     if dataset.parts:
         return JoinedImages(
