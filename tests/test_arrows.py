@@ -86,7 +86,7 @@ def test_every_package_says_what_is_in_it():
 
 
 def test_slurm_runs_cells_and_computes_nothing():
-    allowed = {"bench.config", "bench.environment", "bench.errors", "bench.journal", "bench.running"}
+    allowed = {"bench.config", "bench.environment", "bench.errors", "bench.journal", "bench.running", "bench.values"}
     for path in sources("slurm"):
         found = {name for name in imports(path) if name.split(".")[0] in ("bench", "variants", "torch", "results")}
         assert {".".join(name.split(".")[:2]) for name in found if name.startswith("bench.")} <= allowed, path

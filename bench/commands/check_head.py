@@ -6,7 +6,7 @@ import argparse
 import sys
 
 import variants
-from bench.commands.common import example
+from bench.commands.common import example, head_word
 from bench.errors import UserError
 from bench.running import apart
 
@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 all laws hold, 1 some are broken."""
-    head = arguments.head
+    head = head_word(arguments.head)
     try:
         variants.describe(head)
     except variants.HeadError as fault:

@@ -8,8 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import variants
-from bench.commands.common import add_results, at_least_one, example
-from bench.config import cpus, one_of, split_words
+from bench.commands.common import add_results, at_a_time, at_least_one, example, head_words
+from bench.config import one_of, split_words
+from bench.environment import cpus
 from bench.errors import UserError
 from bench.perf import DEFAULT_PARTS, PARTS
 from bench.progress import Progress
@@ -51,9 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         ("feedforward", 2048, "D"),
         ("layers", 3, "N"),
         ("repeats", 5, "timed rounds"),
-        ("threads", cpus(), "CPU threads"),
     ):
         parser.add_argument(f"--{name}", type=at_least_one, default=default, help=f"{what} (default: %(default)s)")
+    parser.add_argument("--threads", type=at_a_time, default=cpus(), help="CPU threads (default: %(default)s)")
     parser.add_argument("--dtype", default="float32,bfloat16", help="of matrix products (default: %(default)s)")
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, a GPU if there is one)"
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     dtypes = tuple(one_of("dtype", word, DTYPES) for word in split_words(arguments.dtype) or ())
     parts = tuple(one_of("part", word, PARTS) for word in split_words(arguments.only) or DEFAULT_PARTS)
     try:
-        subjects = subjects_of(split_words(arguments.variants) or ["all"])
+        subjects = subjects_of(head_words(arguments.variants) or ["all"])
     except variants.HeadError as fault:
         raise UserError(str(fault)) from fault
     names = ("batch", "tokens", "width", "feedforward", "layers")

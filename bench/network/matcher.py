@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -108,11 +108,16 @@ class Matcher(nn.Module):
 
     def weights_hash(self) -> str:
         """SHA-256 over the names and bytes of all weights and statistics."""
-        whole = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            whole.update(name.encode())
-            whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return whole.hexdigest()
+        return weights_hash(self.state_dict())
+
+
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names and bytes of a network's weights and statistics."""
+    whole = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        whole.update(name.encode())
+        whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
 
 
 def count_parameters(module: nn.Module) -> int:

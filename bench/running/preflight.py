@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
-from bench.config import CellConfig, cpus
+from bench.config import CellConfig
 from bench.data import Dataset, load_dataset
 from bench.data.cache import load_images
+from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
+from bench.journal.reading import Unreadable
 from bench.journal.record import read_record
 from bench.network.backbone import build_backbone
 from bench.progress import QUIET, Progress
+from bench.running.begun import as_begun
 from bench.running.cell import CellTask, cache_folder
 from bench.running.trial import Footprint, footprint_of
-from bench.study.plan import Cell, cell_id, resolve, tests_of
+from bench.study.plan import Cell, cell_id, resolve, tests_of, threads_of
 from bench.testing.budget import Work, plan_scoring
 
 WORTH_TELLING_BYTES = 2**30
@@ -66,10 +70,15 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     if options.writes:
         check_writable(options.results)
     datasets = _load_datasets(cells, options)
+    targets = [options.target(cell) for cell in cells]
+    configs = [
+        resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
+        for cell, target in zip(cells, targets, strict=True)
+    ]
+    fingerprints = {name: dataset.fingerprint for name, dataset in datasets.items()}
+    configs = as_begun(cells, configs, fingerprints, options.results, options.progress)
     tasks = []
-    for cell in cells:
-        target = options.target(cell)
-        config = resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
+    for cell, target, config in zip(cells, targets, configs, strict=True):
         train = datasets[config.train]
         tasks.append(
             CellTask(
@@ -84,6 +93,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 data_dir=options.data_dir,
                 head=cell.head_path,
                 tests=tests_of(config.train, options.tests),
+                threads=threads_of(cell.config if config.threads == "auto" else config, target.cpus),
                 device=target.device,
                 workers=options.workers,
                 save_seconds=options.save_seconds,
@@ -150,14 +160,24 @@ def resolve_device(name: str) -> str:
 
 
 def check_writable(results: Path) -> None:
-    """Raise UserError if nothing can be written below the results folder."""
+    """Raise UserError if nothing can be written below the results folder, or no file be locked there."""
     try:
         (results / "runs").mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=results / "runs"):
-            pass
+        with tempfile.NamedTemporaryFile(dir=results / "runs") as file:
+            _check_locks(file, results)
     except OSError as fault:
         raise UserError(
             f"cannot write to the results folder {results} ({fault.strerror}); choose another with --results"
+        ) from fault
+
+
+def _check_locks(file: IO[bytes], results: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as fault:
+        raise UserError(
+            f"files in the results folder {results} cannot be locked ({fault.strerror}), as is needed to keep two "
+            "processes from one run; choose a folder on another file system with --results"
         ) from fault
 
 
@@ -175,7 +195,10 @@ def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Data
 
 def _check_results(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:
     for task in tasks:
-        record = read_record(task.folder)
+        try:
+            record = read_record(task.folder)
+        except Unreadable:
+            continue  # that run alone fails
         for result in record.tests if record is not None else []:
             if result.test in task.tests and result.fingerprint != datasets[result.test].fingerprint:
                 raise UserError(

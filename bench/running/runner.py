@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.config import cpus
+from bench.environment import cpus
+from bench.journal.reading import Unreadable
 from bench.journal.record import Record, read_record, write_record
 from bench.running.apart import forkserver
 from bench.running.cell import BUSY, INTERRUPTED, CellTask, failed_record, is_finished, run_cell
@@ -41,7 +42,7 @@ def default_jobs(tasks: Sequence[CellTask], devices: Sequence[str]) -> int:
     """Runs at a time: one on each GPU; on CPUs as many as fit with the threads that they are set to, up to 4."""
     if torch.device(devices[0]).type != "cpu":
         return len(devices)
-    return max(1, min(MOST_JOBS, cpus() // max(int(task.config.threads) for task in tasks)))
+    return max(1, min(MOST_JOBS, cpus() // max(task.threads for task in tasks)))
 
 
 def run_all(
@@ -61,10 +62,10 @@ def run_all(
         while waiting or running:
             while waiting and len(running) < jobs:
                 task = waiting.pop(0)
-                record = read_record(task.folder)
-                if is_finished(task, record):
-                    outcomes[task.cell] = Outcome(task, record, skipped=True)
-                    report(outcomes[task.cell])
+                settled = _settled(task)
+                if settled is not None:
+                    outcomes[task.cell] = settled
+                    report(settled)
                     continue
                 slot = next(number for number in range(jobs) if number not in running)
                 if devices:
@@ -90,7 +91,24 @@ def run_all(
     return [outcomes[cell] for cell in dict.fromkeys(task.cell for task in tasks)]
 
 
+def _settled(task: CellTask) -> Outcome | None:
+    """The outcome of a task that is not to be run: it is finished, or nobody can tell."""
+    try:
+        record = read_record(task.folder)
+    except Unreadable as fault:
+        return Outcome(task, None, str(fault))
+    return Outcome(task, record, skipped=True) if is_finished(task, record) else None
+
+
 def _outcome(task: CellTask, exit_code: int | None) -> Outcome:
+    """How a process ended. A record that cannot be read is left as it is."""
+    try:
+        return _told(task, exit_code)
+    except Unreadable as fault:
+        return Outcome(task, None, str(fault))
+
+
+def _told(task: CellTask, exit_code: int | None) -> Outcome:
     if exit_code == BUSY:
         return Outcome(task, None, "another process is running it", skipped=True)
     if exit_code == INTERRUPTED:

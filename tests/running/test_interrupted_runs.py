@@ -130,7 +130,7 @@ def test_a_checkpoint_that_is_not_the_trained_network_is_refused(bench, tiny_dat
     assert bench(*command, "--results", tmp_path).code == 0
     [path] = tmp_path.glob(f"runs/*/{CHECKPOINT}")
     state = torch.load(path, weights_only=True)
-    assert set(state) == {"model"}  # nothing will be resumed any more
+    assert set(state) == {"format", "cell", "model"}  # nothing will be resumed any more
     state["model"]["backbone.neck.weight"].mul_(2)
     save_checkpoint(path, state)
     found = bench(*command, "--results", tmp_path, "--test", "msmt")
