@@ -35,9 +35,9 @@ Option = bool | int | float | str | None
 
 
 class Settings(BaseModel):
-    """Base of all configuration: immutable, unknown keys are errors."""
+    """Base of all configuration: immutable; unknown keys are errors, as are numbers that JSON cannot hold."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Input(Settings):
