@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from pathlib import Path
 
-from bench.commands.common import add_results, example
+from bench.commands.common import add_results, example, file_or_folder
 from bench.report.model import FORMATS
 
 
@@ -22,7 +21,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_results(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: report/ below --results)")
+    parser.add_argument(
+        "--out", type=file_or_folder, metavar="DIR", help="folder to write to (default: report/ below --results)"
+    )
     parser.add_argument(
         "--study", nargs="+", metavar="NAME", help="tables, see `bench list studies`, or speed (default: all)"
     )

@@ -7,19 +7,21 @@ import itertools
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.common import (
     Selection,
     add_places,
     add_selection,
+    at_a_time,
     at_least_one,
     example,
+    file_or_folder,
     positive_seconds,
     read_selection,
 )
-from bench.config import cpus, split_words
+from bench.config import split_words
+from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.reading import told
@@ -56,11 +58,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, all GPUs if there are any)"
     )
     parser.add_argument(
-        "--workers", type=at_least_one, default=cpus(), help="threads that decode images (default: %(default)s)"
+        "--workers", type=at_a_time, default=cpus(), help="threads that decode images (default: %(default)s)"
     )
     parser.add_argument(
         "--jobs",
-        type=at_least_one,
+        type=at_a_time,
         help="runs at a time (default: one on each GPU, else CPUs / threads of a run, up to 4)",
     )
     parser.add_argument("--untrained", action="store_true", help="test each row's untrained network and pixels too")
@@ -82,7 +84,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="slurm: job arrays; local: this machine, in the background; debug: one by one in this process",
     )
     group.add_argument(
-        "--resources", type=Path, metavar="FILE", help="what to ask SLURM for, by head (form: slurm/resources.yaml)"
+        "--resources",
+        type=file_or_folder,
+        metavar="FILE",
+        help="what to ask SLURM for, by head (form: slurm/resources.yaml)",
     )
     group.add_argument(
         "--resource",
@@ -207,8 +212,9 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
 def _describe(outcome: Outcome) -> str:
     if outcome.failed or outcome.record is None:
         return outcome.reason if outcome.skipped else f"FAILED: {sentence(outcome.reason)}"
-    done = "finished before: " if outcome.skipped else ""
-    return f"{done}{_scores(outcome.record)}   {outcome.record.training_seconds:.0f} s"
+    done, record = "finished before: " if outcome.skipped else "", outcome.record
+    skipped = f"   {record.skipped_steps} of {record.steps} steps skipped" if record.skipped_steps else ""
+    return f"{done}{_scores(record)}   {record.training_seconds:.0f} s{skipped}"
 
 
 def _scores(record: Record) -> str:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -20,7 +21,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bench.config import CellConfig, Settings
+from bench.errors import CellFailed
 from bench.journal.reading import Unreadable, as_json, listed, read_json
+from bench.locks import try_lock
 
 RECORD = "record.json"
 STARTED = "started.json"
@@ -128,6 +131,9 @@ class Record(Settings):
     seconds: dict[str, Seconds] = {}
     """By phase: sampling, training (without sampling), saving of checkpoints, summed over segments."""
     steps: Count = 0
+    """Batches that training went through."""
+    skipped_steps: Count = 0
+    """Those of them that changed nothing, since the gradient overflowed in fp16."""
     peak_bytes: Count | None = None
     """Peak memory of training: of the device where there is one, else of the process."""
     bytes_per_image: Count | None = None
@@ -199,7 +205,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Store a record in its cell's folder."""
+    """Store a record in its cell's folder. Raises CellFailed for one that could not be read back."""
+    try:
+        json.dumps(record.model_dump(), allow_nan=False)
+    except ValueError as fault:
+        reason = "the record holds a value that JSON cannot, such as inf or NaN, and was not written"
+        raise CellFailed(reason) from fault
     write_atomically(folder / RECORD, as_json(record, indent=1))
 
 
@@ -261,13 +272,8 @@ def cell_lock(folder: Path) -> Iterator[bool]:
     Tried for a second, since `is_running` holds the lock for a moment when it looks.
     """
     with (folder / LOCK).open("a") as file:
-        for patience in range(10, -1, -1):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for _ in range(10):
+            if mine := try_lock(file.fileno()):
                 break
-            except BlockingIOError:
-                if patience == 0:
-                    yield False
-                    return
-                time.sleep(0.1)
-        yield True
+            time.sleep(0.1)
+        yield mine

@@ -142,7 +142,8 @@ def _difference(record: Record, chosen: Record) -> str:
     if record.config.training.precision != chosen.config.training.precision:
         return f"in {record.config.training.precision}"
     if record.config.threads != chosen.config.threads:
-        return f"with {record.config.threads} CPU threads"
+        kinds = {type(run.config.threads) for run in (record, chosen)}
+        return f"with {record.config.threads} CPU threads" if kinds == {int} else "on another device"
     return "older"
 
 

@@ -84,6 +84,14 @@ def failures(row: Row) -> list[str]:
     return [f"{_seeds(seeds)} {reason}" for reason, seeds in reasons.items()]
 
 
+def skipped_steps(row: Row) -> list[str]:
+    """How many training steps of a row's runs changed nothing."""
+    skipped, steps = (sum(getattr(record, name) for record in row.records) for name in ("skipped_steps", "steps"))
+    if not skipped:
+        return []
+    return [f"{skipped:,} of {steps:,} training steps were skipped, since their gradient overflowed in fp16."]
+
+
 def left_out(row: Row) -> list[str]:
     """How many runs of a row's cells are not shown, and why."""
     counts = Counter(item.reason for item in row.left_out)

@@ -33,7 +33,7 @@ from bench.journal.record import (
     write_started,
 )
 from bench.journal.signals import Interrupted, Interruption
-from bench.network.matcher import Matcher, count_parameters
+from bench.network.matcher import Matcher, count_parameters, weights_hash
 from bench.progress import QUIET, Progress
 from bench.testing.evaluator import evaluate
 from bench.training.trainer import Trainer, calibrate
@@ -62,6 +62,8 @@ class CellTask:
     data_dir: Path
     head: str
     tests: tuple[str, ...]
+    threads: int
+    """Of the CPU; where they change numbers `config` has them too."""
     device: str = "cpu"
     workers: int = 2
     untrained: bool = False
@@ -135,7 +137,7 @@ def _run_locked(task: CellTask, pulse: Pulse) -> int:
     except Interrupted as stop:
         pulse.end("interrupted", stop.signal_name, _tests_of(run.record))
         return INTERRUPTED
-    except Exception as fault:
+    except BaseException as fault:  # a head's sys.exit is a failure like any other
         (task.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
         known = isinstance(fault, (CellFailed, UserError))
         reason = str(fault) if known else f"{type(fault).__name__}: {fault}"
@@ -179,7 +181,7 @@ class _Run:
 
     def execute(self) -> None:
         """Train and test; the record is stored after training and after each test, so that nothing is lost."""
-        torch.set_num_threads(int(self.task.config.threads))
+        torch.set_num_threads(self.task.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         missing = self.task.missing_tests(self.record)
@@ -195,8 +197,8 @@ class _Run:
         self._store(self.record.model_copy(update={"status": "done", "failure": None}))
 
     def _store(self, record: Record) -> None:
-        self.record = record
         write_record(self.task.folder, record)
+        self.record = record
 
     def _train(self) -> Record:
         self.phase = "data"
@@ -218,6 +220,7 @@ class _Run:
             weights_hash=model.weights_hash(),
             seconds=done.seconds,
             steps=done.steps,
+            skipped_steps=done.skipped_steps,
             peak_bytes=done.peak_bytes,
             bytes_per_image=one.bytes_per_image,
             parameters={"backbone": count_parameters(model.backbone), "head": count_parameters(model.head)},
@@ -250,10 +253,11 @@ class _Run:
         state = load_checkpoint(path, self.device)
         if state is None:
             raise CellFailed(f"{path} is gone; delete the folder to train this run anew")
+        # The proof also for a checkpoint that bears no run's name, as those of earlier versions.
+        if weights_hash(state["model"]) != self.record.weights_hash:
+            raise CellFailed(f"{path} does not hold the trained network; delete the folder to train this run anew")
         model = Matcher(self.task.config, self.task.head, None).to(self.device)
         model.load_state_dict(state["model"])
-        if model.weights_hash() != self.record.weights_hash:
-            raise CellFailed(f"{path} does not hold the trained network; delete the folder to train this run anew")
         if "optimizer" in state:
             # The record stands, so nothing will be resumed: the network alone is kept.
             save_checkpoint(path, {"model": state["model"]}, keep_previous=False)

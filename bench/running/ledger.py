@@ -20,7 +20,7 @@ from bench.journal.reading import Unreadable
 from bench.journal.record import RECORD, Started, cell_folders, is_running, read_record, read_records, read_started
 from bench.running import life
 from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, last_line, read_job
-from bench.study.plan import Cell, id_start, request_key
+from bench.study.plan import Cell, id_start, request_key, resolves
 
 Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "unreadable", "missing"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -64,7 +64,7 @@ class _Folder:
     """A cell's folder with the small files that lie in it."""
 
     path: Path
-    config: CellConfig
+    started: Started
     heartbeat: Heartbeat | None
     job: Job | None
     fault: Unreadable | None
@@ -90,20 +90,17 @@ class Ledger:
 
     def state_of(self, cell: Cell) -> CellState:
         """How far a planned cell is, whatever machine and data it ran on."""
-        config = cell.config
-        answers = [
-            folder
-            for folder in self._folders.get(_key(config, cell.numerics), ())
-            if config.threads in ("auto", folder.config.threads)
-            and config.training.precision in ("auto", folder.config.training.precision)
-        ]
-        states = [self._state(folder) for folder in answers] or [self._lost(id_start(config))]
+        states = [self._state(folder) for folder in self._answering(cell)] or [self._lost(id_start(cell.config))]
         return min(states, key=lambda state: KINDS.index(state.kind))
 
     def state_of_folder(self, path: Path) -> CellState:
         """How far the cell of a folder is."""
         folder = self._by_path.get(path.absolute())
         return self._state(folder) if folder is not None else self._lost(path.name)
+
+    def runs_of(self, cell: Cell) -> list[tuple[Path, CellConfig]]:
+        """The folders of the runs that answer a planned cell, each with the configuration under which it was begun."""
+        return [(folder.path, folder.started.config) for folder in self._answering(cell)]
 
     def entry_of(self, job: Job | None) -> Entry | None:
         """A job as the queue shows it."""
@@ -122,6 +119,10 @@ class Ledger:
         records = read_records(self.results, unreadable=[])
         return sorted({f"--preset {record.preset}" if record.preset else "no preset" for record in records})
 
+    def _answering(self, cell: Cell) -> list[_Folder]:
+        folders = self._folders.get(_key(cell.config, cell.numerics), ())
+        return [folder for folder in folders if resolves(cell.config, folder.started.config)]
+
     @cached_property
     def _by_path(self) -> Mapping[Path, _Folder]:
         return {folder.path.absolute(): folder for folders in self._folders.values() for folder in folders}
@@ -137,7 +138,7 @@ class Ledger:
                     job = read_job(path)
                 except Unreadable as problem:
                     fault = problem
-                folder = _Folder(path, started.config, read_heartbeat(path), job, fault)
+                folder = _Folder(path, started, read_heartbeat(path), job, fault)
                 found.setdefault(_key(started.config, started.numerics), []).append(folder)
         return found
 

@@ -1,13 +1,11 @@
 """Running cells on this machine, each in a process of its own.
 
-A process per cell keeps memory figures apart and lets one cell die without the others. The processes are forked from
-a server that has imported torch but computed nothing, so each starts at once.
+A process per cell keeps memory figures apart and lets one cell die without the others.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import multiprocessing.connection
 import signal
 from collections.abc import Callable, Sequence
@@ -15,9 +13,10 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.config import cpus
+from bench.environment import cpus
 from bench.journal.reading import Unreadable
 from bench.journal.record import Record, read_record, write_record
+from bench.running.apart import forkserver
 from bench.running.cell import BUSY, INTERRUPTED, CellTask, failed_record, is_finished, run_cell
 
 MOST_JOBS = 4
@@ -43,7 +42,7 @@ def default_jobs(tasks: Sequence[CellTask], devices: Sequence[str]) -> int:
     """Runs at a time: one on each GPU; on CPUs as many as fit with the threads that they are set to, up to 4."""
     if torch.device(devices[0]).type != "cpu":
         return len(devices)
-    return max(1, min(MOST_JOBS, cpus() // max(int(task.config.threads) for task in tasks)))
+    return max(1, min(MOST_JOBS, cpus() // max(task.threads for task in tasks)))
 
 
 def run_all(
@@ -54,8 +53,7 @@ def run_all(
     With several `devices` the runs are spread over them: run number n at a time has device n, or n modulo their number.
     Returns the outcomes in the order of the tasks.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.running.cell"])
+    context = forkserver()
     # Rows that come to the same configuration are one run.
     waiting = list({task.cell: dataclasses.replace(task, jobs=jobs) for task in tasks}.values())
     running: dict[int, tuple[CellTask, multiprocessing.process.BaseProcess]] = {}

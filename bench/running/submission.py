@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.journal.heartbeat import this_host
 from bench.journal.record import Started, read_record, write_started
+from bench.locks import try_lock
 from bench.running.cell import CellTask, is_finished
 from bench.running.ledger import Ledger
 
@@ -81,12 +81,10 @@ def _submission_lock(results: Path) -> Iterator[None]:
     folder = results / SUBMISSIONS
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
+        if not try_lock(file.fileno()):
             raise UserError(
                 f"another `bench run` is submitting to {results} ({_holder(folder)}); try again when it has finished"
-            ) from fault
+            )
         holder = {"pid": os.getpid(), "host": this_host(), "since": time.strftime("%H:%M:%S")}
         file.truncate(0)
         file.write(json.dumps(holder))
