@@ -22,9 +22,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 all laws hold, 1 some are broken."""
+    from bench.journal.provenance import check_kernel
     from variants import HeadError
     from variants._laws import all_laws, make
 
+    check_kernel(None)
     try:
         make(arguments.head, {})
     except HeadError as fault:

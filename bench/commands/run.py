@@ -27,8 +27,8 @@ from bench.running.jobs import CLUSTERS
 from bench.study.plan import Cell, tests_of
 
 if TYPE_CHECKING:
+    from bench.running.outcome import Outcome
     from bench.running.preflight import RunOptions, Target
-    from bench.running.runner import Outcome
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -101,7 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(selection.cells, arguments)
     from bench.running.cell import ERROR_LOG
-    from bench.running.preflight import devices_at_hand, local_target, predicted_steps, preflight
+    from bench.running.devices import devices_at_hand
+    from bench.running.preflight import local_target, predicted_steps, preflight
     from bench.running.runner import default_jobs, run_all
 
     devices = devices_at_hand(arguments.device)
@@ -157,8 +158,9 @@ def _options(
 def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
     """Submit what lacks results, or show what would be submitted."""
     from bench.commands.cluster import ledger, open_cluster
+    from bench.running.devices import devices_at_hand
     from bench.running.jobs import ClusterSettings
-    from bench.running.preflight import devices_at_hand, local_target, preflight
+    from bench.running.preflight import local_target, preflight
     from bench.running.submission import absolute, sort_tasks, submit_open
 
     local = arguments.cluster != "slurm"
@@ -210,7 +212,8 @@ def _scores(record: Record) -> str:
 
 def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
     from bench.commands.cluster import ledger
-    from bench.running.preflight import predicted_steps, resolve_device
+    from bench.running.devices import resolve_device
+    from bench.running.preflight import predicted_steps
 
     book = ledger(arguments.results)
     for cell in cells:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from bench.commands.common import Selection, add_places, add_selection, at_least_one, example, read_selection
 from bench.running.ledger import KINDS, CellState, Ledger
+from bench.streams import lost_output
 from bench.study.plan import Cell
 
 
@@ -36,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0."""
+    """Exit code 0. Watching ends, too, when nobody reads it any more."""
     from bench.commands.cluster import ledger
 
     selection = read_selection(arguments)
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.watch and sys.stdout.isatty():
             print("\033[2J\033[H", end="")
         print(render(selection, states, book, arguments.results), flush=True)
-        if not arguments.watch or not any(state.busy for state in states.values()):
+        busy = any(state.busy for state in states.values())
+        if not arguments.watch or not busy or lost_output():
             return 0
         time.sleep(arguments.watch)
 

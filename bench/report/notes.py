@@ -83,6 +83,12 @@ def failures(row: Row) -> list[str]:
     return [f"{_seeds(seeds)} {reason}" for reason, seeds in reasons.items()]
 
 
+def unfinished(row: Row) -> list[str]:
+    """A sentence on the seeds that are trained and have not come to the end of their tests."""
+    found = [record.config.seed for record in row.unfinished]
+    return [f"{_seeds(found)} trained, without all tests yet; `bench run` again goes on."] if found else []
+
+
 def left_out(row: Row) -> list[str]:
     """How many runs of a row's cells are not shown, and why."""
     counts = Counter(item.reason for item in row.left_out)

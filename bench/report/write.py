@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +99,11 @@ def _draw(boards: Sequence[Board], out: Path) -> dict[str, list[Path]]:
 
 
 def _head(records: Sequence[Record], results: Path) -> list[str]:
-    counts = Counter(record.status for record in records)
-    return [f"{len(records)} runs in {results}: {counts['done']} done, {counts['failed']} failed."]
+    done = sum(record.is_done() for record in records)
+    failed = sum(record.status == "failed" for record in records)
+    rest = len(records) - done - failed
+    unfinished = f", {rest} unfinished" if rest else ""
+    return [f"{len(records)} runs in {results}: {done} done, {failed} failed{unfinished}."]
 
 
 def _section(board: Board, made: Sequence[Table], pictures: Sequence[Path]) -> str:
