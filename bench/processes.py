@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext, ForkServerContext
@@ -40,7 +40,7 @@ def forking(preload: str) -> ForkServerContext:
     return context
 
 
-@contextmanager
+@contextlib.contextmanager
 def ended_with(process: BaseProcess) -> Iterator[BaseProcess]:
     """Start a process for the block and wait for it; if the block raises, it is asked to leave first."""
     try:
@@ -70,13 +70,26 @@ class Died(Exception):
 def call_apart(context: BaseContext, function: Callable[..., Any], *arguments: object) -> Any:
     """What a function returns in a process of its own, which is gone afterwards. Raises what it raises, or Died."""
     receiver, sender = context.Pipe(duplex=False)
-    with ended_with(context.Process(target=_call, args=(sender, function, arguments))) as process:
+    process = context.Process(target=_call, args=(sender, function, arguments))
+    answer = None
+    try:
+        with held_back():
+            process.start()
         sender.close()
-        try:
-            returned, found = receiver.recv()
-        except EOFError:
+        with contextlib.suppress(EOFError):  # it ended before it could answer
+            connection.wait([receiver, process.sentinel])
+            answer = receiver.recv() if receiver.poll() else None
+        if answer is None:
             process.join()
-            raise Died(process.exitcode) from None
+    finally:
+        # Whatever it still does, it has nothing to save.
+        if process.pid is not None:
+            process.kill()
+            process.join()
+        receiver.close()
+    if answer is None:
+        raise Died(process.exitcode)
+    returned, found = answer
     if returned:
         return found
     raise found
@@ -122,7 +135,7 @@ def _follow(sentinel: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _short_temporary_folder() -> Iterator[None]:
     before = tempfile.tempdir
     tempfile.tempdir = _short_folder()

@@ -1,10 +1,12 @@
-"""Standard output and error that never end the work they tell of: what cannot be written is noted, and told in the end.
+"""Standard output and error that never end the work they tell of.
 
-A reader that went away, a full disk, a terminal that was closed: none of them is a reason to throw results away.
+A reader that went away, a full disk, a terminal that was closed, a letter that the encoding lacks: none of them is a
+reason to throw results away. Letters are written as escapes; what cannot be written is noted, and told in the end.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -59,6 +61,8 @@ def tolerant_streams() -> Iterator[None]:
         _lead_nowhere_if_closed(number)
     for name, stream in before.items():
         if not isinstance(stream, TolerantStream):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
             setattr(sys, name, TolerantStream(_nowhere() if stream is None else stream))
     try:
         yield

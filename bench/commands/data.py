@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from bench.commands.common import add_data_dir, at_least_one, example
-from bench.config import cpus
+from bench.commands.common import add_data_dir, at_a_time, example
+from bench.environment import cpus
 
 SIZES = ("tiny", "demo", "full")
 
@@ -70,7 +70,7 @@ def _add_standin(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _add_workers(parser: argparse.ArgumentParser, help_text: str) -> None:
     parser.add_argument(
         "--workers",
-        type=at_least_one,
+        type=at_a_time,
         default=cpus(),
         metavar="N",
         help=f"{help_text} (default: one for each core)",
@@ -100,7 +100,7 @@ def _check(args: argparse.Namespace) -> int:
 def _standin(args: argparse.Namespace) -> int:
     from bench.data.standin import write_standin
 
-    root = args.data_dir.expanduser() / f"standin-{args.size}"
+    root = args.data_dir / f"standin-{args.size}"
     chosen = {"sets": args.sets} if args.sets else {}
     write_standin(
         root=root, size=args.size, seed=args.seed, workers=args.workers, progress=sys.stderr.isatty(), **chosen

@@ -11,6 +11,7 @@ from bench.data.dataset import Dataset
 from bench.data.listing import SetAbsent
 from bench.data.reading import Reading, to_dataset
 from bench.errors import UserError
+from bench.paths import expand
 
 
 class Description(NamedTuple):
@@ -105,5 +106,5 @@ def load_dataset(name: str, data_dir: str | Path, msmt_release: str | None = Non
 
     Raises UserError if the name is unknown, or the set is absent, incomplete or unusable.
     """
-    reading = read_set(name, Path(data_dir).expanduser(), msmt_release)
+    reading = read_set(name, expand(data_dir), msmt_release)
     return to_dataset(name, reading, set_kind(name).description.has_test)

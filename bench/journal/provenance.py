@@ -29,7 +29,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def provenance(device: torch.device, started: str, jobs: int, segments: int = 1) -> Provenance:
+def provenance(
+    device: torch.device, started: str, jobs: int, segments: int = 1, weights_sha256: str | None = None
+) -> Provenance:
     """The account of this process on this machine. What cannot be found out is "unknown": nothing is lost over it."""
     commit, dirty = _or(("unknown", None), code_version, Path(bench.__file__).parent)
     return Provenance(
@@ -46,6 +48,7 @@ def provenance(device: torch.device, started: str, jobs: int, segments: int = 1)
         finished=now(),
         segments=segments,
         jobs=jobs,
+        weights_sha256=weights_sha256,
         kernel=_or("", kernel_name, device),
     )
 

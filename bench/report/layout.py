@@ -248,6 +248,7 @@ def _seeds(row: Row, footnotes: Footnotes) -> Text:
     texts = [
         *(notes.failures(row) if len(row.failures) < len(row.records) else []),
         *notes.unfinished(row),
+        *notes.skipped_steps(row),
         *notes.left_out(row),
     ]
     marks = tuple(footnotes.mark(text) for text in texts)

@@ -20,6 +20,7 @@ from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
 from bench.journal.provenance import now, provenance
 from bench.journal.pulse import SAVE_SECONDS, Observer, Pulse
+from bench.journal.reading import Unreadable
 from bench.journal.record import (
     CHECKPOINT,
     RECORD,
@@ -33,7 +34,7 @@ from bench.journal.record import (
     write_record,
     write_started,
 )
-from bench.network.matcher import Matcher, count_parameters
+from bench.network.matcher import Matcher, count_parameters, weights_hash
 from bench.progress import QUIET, Progress
 from bench.signals import Interrupted, Interruption
 from bench.streams import tolerant_streams
@@ -64,6 +65,8 @@ class CellTask:
     data_dir: Path
     head: str
     tests: tuple[str, ...]
+    threads: int
+    """Of the CPU; where they change numbers `config` has them too."""
     device: str = "cpu"
     workers: int = 2
     untrained: bool = False
@@ -108,7 +111,7 @@ def _run_in_folder(task: CellTask, pulse: Pulse) -> int:
         task.folder.mkdir(parents=True, exist_ok=True)
         with cell_lock(task.folder) as mine:
             return _run_locked(task, pulse) if mine else BUSY
-    except (OSError, UserError) as fault:
+    except (OSError, Unreadable) as fault:
         # No record can be written, or one that cannot be read may be worth more than that of a failure.
         print(f"{task.cell}: {reason_of(fault)}", file=sys.stderr)
         return FAILED
@@ -209,7 +212,7 @@ class _Run:
 
     def execute(self) -> None:
         """Train and test; the record is stored after training and after each test, so that nothing is lost."""
-        torch.set_num_threads(int(self.task.config.threads))
+        torch.set_num_threads(self.task.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         if self.record is None:
@@ -225,8 +228,8 @@ class _Run:
         self._store(self.record.model_copy(update={"status": "done", "failure": None}))
 
     def _store(self, record: Record) -> None:
-        self.record = record
         write_record(self.task.folder, record)
+        self.record = record
 
     def _train(self) -> Record:
         self.phase = "data"
@@ -242,10 +245,13 @@ class _Run:
         return Record(
             **_identity(self.task),
             status="trained",
-            provenance=provenance(self.device, self.started, self.task.jobs, done.segments),
+            provenance=provenance(
+                self.device, self.started, self.task.jobs, done.segments, model.backbone.weights_sha256
+            ),
             weights_hash=model.weights_hash(),
             seconds=done.seconds,
             steps=done.steps,
+            skipped_steps=done.skipped_steps,
             peak_bytes=done.peak_bytes,
             bytes_per_image=one.bytes_per_image,
             parameters={"backbone": count_parameters(model.backbone), "head": count_parameters(model.head)},
@@ -278,10 +284,11 @@ class _Run:
         state = load_checkpoint(path, self.device)
         if state is None:
             raise CellFailed(f"{path} is gone; delete the folder to train this run anew")
+        # The proof also for a checkpoint that bears no run's name, as those of earlier versions.
+        if weights_hash(state["model"]) != self.record.weights_hash:
+            raise CellFailed(f"{path} does not hold the trained network; delete the folder to train this run anew")
         model = Matcher(self.task.config, self.task.head, None).to(self.device)
         model.load_state_dict(state["model"])
-        if model.weights_hash() != self.record.weights_hash:
-            raise CellFailed(f"{path} does not hold the trained network; delete the folder to train this run anew")
         if "optimizer" in state:
             # The record stands, so nothing will be resumed: the network alone is kept.
             save_checkpoint(path, {"model": state["model"]}, keep_previous=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.errors import UserError
+from bench.journal.reading import Unreadable
 from bench.journal.record import Record, read_record, write_record
 from bench.processes import how_it_ended
 from bench.running.cell import BUSY, FAILED, INTERRUPTED, CellTask, failed_record, is_finished, reason_of
@@ -29,7 +29,7 @@ def outcome_before(task: CellTask) -> Outcome | None:
     """The outcome of a task that is not to be run: it is finished, or its record cannot be read; else None."""
     try:
         record = read_record(task.folder)
-    except (UserError, OSError) as fault:
+    except Unreadable as fault:
         return Outcome(task, None, reason_of(fault))
     return Outcome(task, record, skipped=True) if is_finished(task, record) else None
 
@@ -43,7 +43,7 @@ def outcome_after(task: CellTask, exit_code: int) -> Outcome:
         return Outcome(task, None, "another process is running it", skipped=True)
     try:
         record = read_record(task.folder)
-    except (UserError, OSError) as fault:
+    except Unreadable as fault:
         return Outcome(task, None, reason_of(fault))
     if is_finished(task, record):
         return Outcome(task, record)

@@ -1,7 +1,6 @@
 """Running cells on this machine, each in a process of its own.
 
-A process per cell keeps memory figures apart and lets one cell die without the others. The processes are forked from
-a server that has imported torch but computed nothing, so each starts at once.
+A process per cell keeps memory figures apart and lets one cell die without the others.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from multiprocessing.process import BaseProcess
 
 import torch
 
-from bench.config import cpus
+from bench.environment import cpus
 from bench.processes import follow_parent, forking
 from bench.running.cell import CellTask, reason_of, run_cell
 from bench.running.outcome import Outcome, outcome_after, outcome_before
@@ -32,7 +31,7 @@ def default_jobs(tasks: Sequence[CellTask], devices: Sequence[str]) -> int:
     """Runs at a time: one on each GPU; on CPUs as many as fit with the threads that they are set to, up to 4."""
     if torch.device(devices[0]).type != "cpu":
         return len(devices)
-    return max(1, min(MOST_JOBS, cpus() // max(int(task.config.threads) for task in tasks)))
+    return max(1, min(MOST_JOBS, cpus() // max(task.threads for task in tasks)))
 
 
 def run_all(

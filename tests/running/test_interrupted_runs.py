@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,9 @@ from places import ROOT
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import read_heartbeat
 from bench.journal.record import CHECKPOINT, read_records
+from bench.running.cell import FAILED, MOST_DEATHS
+from bench.running.preflight import RunOptions, local_target, preflight
+from bench.study.plan import load_preset, load_study, plan
 
 
 @pytest.fixture
@@ -58,8 +62,6 @@ def test_a_signal_to_the_run_itself_saves_and_leaves_no_failure(number, started,
 
 def test_a_run_that_dies_three_times_at_the_same_place_fails_with_its_reason(tiny_data, tmp_path):
     """As a cluster's job runs it: nobody but the run itself counts."""
-    from bench.running.cell import FAILED, MOST_DEATHS
-
     head, flag = tmp_path / "dying.py", tmp_path / "flag"
     head.write_text(
         "import os\nfrom pathlib import Path\nfrom variants import vit\n"
@@ -71,15 +73,14 @@ def test_a_run_that_dies_three_times_at_the_same_place_fails_with_its_reason(tin
         "        return super().match(query, gallery)\n"
     )
     flag.touch()
+    [cell] = plan(load_study("table2"), load_preset("tiny"), {}, [str(head)])
+    data = tiny_data / "standin-tiny"
+    [task] = preflight([cell], RunOptions(tmp_path / "results", data, lambda _: local_target("cpu"), tests=("market",)))
+    (tmp_path / "task").write_bytes(pickle.dumps(task))
     script = tmp_path / "once.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\n"
-        "from bench.running.cell import run_cell\nfrom bench.study.plan import *\n"
-        "from bench.running.preflight import *\n"
-        f"cells = plan(load_study('table2'), load_preset('tiny'), {{}}, [{str(head)!r}])\n"
-        f"[task] = preflight(cells, RunOptions(Path({str(tmp_path / 'results')!r}),"
-        f" Path({str(tiny_data / 'standin-tiny')!r}), lambda _: local_target('cpu'), tests=('market',)))\n"
-        "sys.exit(run_cell(task))\n"
+        "import pickle, sys\nfrom pathlib import Path\nfrom bench.running.cell import run_cell\n"
+        f"sys.exit(run_cell(pickle.loads(Path({str(tmp_path / 'task')!r}).read_bytes())))\n"
     )
 
     def once() -> int:
@@ -129,7 +130,7 @@ def test_a_checkpoint_that_is_not_the_trained_network_is_refused(bench, tiny_dat
     assert bench(*command, "--results", tmp_path).code == 0
     [path] = tmp_path.glob(f"runs/*/{CHECKPOINT}")
     state = torch.load(path, weights_only=True)
-    assert set(state) == {"model"}  # nothing will be resumed any more
+    assert set(state) == {"format", "cell", "model"}  # nothing will be resumed any more
     state["model"]["backbone.neck.weight"].mul_(2)
     save_checkpoint(path, state)
     found = bench(*command, "--results", tmp_path, "--test", "msmt")
