@@ -181,10 +181,10 @@ def _cache() -> Path:
 
     In a container a user may have no home, or one that cannot be written: then a folder among the temporary ones.
     """
-    if "TORCH_EXTENSIONS_DIR" in os.environ:
-        return Path(os.environ["TORCH_EXTENSIONS_DIR"])
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch_extensions"
+        if named := os.environ.get("TORCH_EXTENSIONS_DIR"):
+            return Path(named).expanduser()
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch_extensions"
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
