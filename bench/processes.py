@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.signals import STOP_SIGNALS, held_back
+from bench.streams import tolerant_streams
 
 MOST_FOLDER_BYTES = 70
 """Of a folder in which multiprocessing may bind its socket: the path of a socket has a hundred, its own part thirty."""
@@ -123,10 +124,11 @@ def serve_parent() -> None:
 
 def _call(sender: Connection, function: Callable[..., Any], arguments: tuple[object, ...]) -> None:
     serve_parent()
-    try:
-        result = True, function(*arguments)
-    except Exception as fault:
-        result = False, fault
+    with tolerant_streams():
+        try:
+            result = True, function(*arguments)
+        except Exception as fault:
+            result = False, fault
     sender.send(result)
 
 
