@@ -25,6 +25,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 all laws hold, 1 some are broken."""
+    from bench.journal.provenance import check_kernel
+
+    check_kernel(None)
     head = head_word(arguments.head)
     try:
         variants.describe(head)

@@ -203,6 +203,8 @@ class Ledger:
             return self._of_local_job(folder, job)
         if is_running(path):
             return self._make(folder, "running", "starting")
+        if heartbeat is None and settled is None and record_stamp(path) is not None:
+            return self._make(folder, "interrupted")  # trained, not tested
         if heartbeat is None:
             return settled or MISSING
         if heartbeat.state == "cancelled" or (job is not None and job.cancelled):
@@ -227,7 +229,8 @@ class Ledger:
             status = record.status
             reason = f"{record.failure.phase}: {record.failure.reason}" if record.failure is not None else ""
             tests = [item.test for item in record.tests if item.state == "trained"]
-            if status == "done" and heartbeat is not None and heartbeat.state != "done":
+            said = heartbeat is None or heartbeat.state == "done"
+            if status != "failed" and not (record.is_done() and said):
                 return None  # trained, cut off in its tests
         return self._make(folder, "done" if status == "done" else "failed", reason=reason, tests=tuple(tests))
 
