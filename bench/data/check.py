@@ -12,6 +12,9 @@ from bench.data.sets import NAMES, absence, read_set, set_kind
 from bench.data.splits import with_splits
 from bench.errors import UserError
 
+_UNASKED = [name for name in NAMES if not name.endswith("_all")]
+"""What is looked for where no names are given: not the same images a second time."""
+
 DeepResults = dict[tuple[Path, str], tuple[str, dict[str, str]]]
 """(root, fingerprint) -> deep fingerprint and unreadable images: msmt and msmt_all are the same files, read once."""
 
@@ -66,7 +69,7 @@ def check(
     msmt_release: str | None = None,
     progress: bool = False,
 ) -> CheckReport:
-    """Check the sets `names`, or with None all that are there, below `data_dir`.
+    """Check the sets `names`, or with None all that are there (but for `*_all`), below `data_dir`.
 
     Where `data_dir` itself has none of them, its stand-in folders `standin-*` are checked, each. `deep` opens and
     hashes every image in `workers` >= 1 threads. Raises UserError if a name is unknown or a named set is absent, or
@@ -87,9 +90,8 @@ def _targets(names: list[str], data_dir: Path, release: str | None) -> list[tupl
     """Which set to check in which folder."""
     for name in names:
         set_kind(name)
-    found = _present(names or NAMES, [data_dir], release)
-    if not found:
-        found = _present(names or NAMES, standin_folders(data_dir), release)
+    wanted = names or _UNASKED
+    found = _present(wanted, [data_dir], release) or _present(wanted, standin_folders(data_dir), release)
     there = {name for _, name in found}
     for name in names:
         if name not in there and (error := absence(name, data_dir, release)):
@@ -235,9 +237,8 @@ def _notes(reading: Reading, published: Published | None) -> list[str]:
         count = len({test.number for test in reading.splits})
         ways = ", each both ways" if count < len(reading.splits) else ""
         notes.append(f"tested on {count} split{'s' * (count > 1)}{ways}: {reading.split_source}")
-    used = reading.used
-    if unused := [entry for entries in reading.parts.values() for entry in entries if entry.path not in used]:
-        notes.append(f"{len(unused):,} images can be neither query nor gallery: {brief([one.path for one in unused])}")
+    if unused := _unused(reading):
+        notes.append(f"{len(unused):,} images can be neither query nor gallery: {brief(unused)}")
     if reading.missing:
         notes.append(f"missing: {brief(reading.missing)}")
     if extra := _extra(reading):
@@ -249,9 +250,15 @@ def _notes(reading: Reading, published: Published | None) -> list[str]:
     return notes
 
 
+def _unused(reading: Reading) -> list[str]:
+    """Images of a small set that no split may use."""
+    of_sides = {entry.path for entry in reading.entries} if reading.parts else set()
+    return [entry.path for entries in reading.parts.values() for entry in entries if entry.path not in of_sides]
+
+
 def _extra(reading: Reading) -> list[str]:
     """Images on disk that no list names; sets without lists have none, as what is in the folder is the set."""
-    if not reading.lists:
+    if not reading.lists or reading.parts:
         return []
     used = reading.used
     return [path for path in reading.files if path not in used]
