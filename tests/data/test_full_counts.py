@@ -79,11 +79,9 @@ def test_each_split_of_a_full_standin_has_the_published_sizes(
             [records[at] for at in positions]
             for records, positions in ((dataset.query, split.query), (dataset.gallery, split.gallery))
         )
-        matches = [one for one in gallery if one.person in {record.person for record in query}]
         # One match for each query, of another camera, and never the query's own image.
-        assert (
-            len(matches) == len(query)
-            and not {one.camera for one in query} & {one.camera for one in matches}
-            or (name == "grid")
-        )
+        sought = {one.person for one in query}
+        camera_of = {one.person: one.camera for one in gallery if one.person in sought}
+        assert len(sought) == len(query) == sum(one.person in sought for one in gallery)
+        assert all(camera_of[one.person] != one.camera for one in query)
         assert not {one.path for one in query} & {one.path for one in gallery}
