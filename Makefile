@@ -1,10 +1,11 @@
 # make demo: install, draw stand-in data, train and test every head, draw the tables.
 # make test: install, run the whole test suite.
+# make test-fast: install, run the tests that take seconds.
 
 PYTHON ?= python3
 BENCH := .venv/bin/bench
 
-.PHONY: install demo test
+.PHONY: install demo test test-fast
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
@@ -19,3 +20,6 @@ demo: install
 
 test: install
 	.venv/bin/python -m pytest
+
+test-fast: install
+	.venv/bin/python -m pytest -m "not slow and not slurm"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from bench.commands import cancel, check_head, data, drill, list, logs, perf, report, run, status, weights
 from bench.commands.common import example
 from bench.config import nearest
-from bench.environment import RUN_ENVIRONMENT
+from bench.environment import RUN_ENVIRONMENT, write_any_text
 from bench.errors import CellFailed, UserError
 
 COMMANDS = {
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     for name, value in RUN_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    write_any_text()
     parser = make_parser()
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:

@@ -14,6 +14,7 @@ from types import FrameType
 
 from submitit import DebugExecutor, LocalExecutor
 
+from bench.environment import write_any_text
 from bench.errors import UserError
 from bench.running.cell import CellTask, run_cell
 from bench.running.jobs import ClusterSettings, Entry, Job, write_job
@@ -99,6 +100,8 @@ def run_tasks(tasks: Sequence[CellTask], jobs: int, devices: Sequence[str], visi
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
+
+    write_any_text()
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from types import FrameType
 
+from bench.environment import write_any_text
 from bench.errors import UserError
 from bench.journal.heartbeat import State, present_job, read_heartbeat, restate
 from bench.journal.signals import STOP_SIGNALS
@@ -37,6 +38,7 @@ class Decision:
 
 def run_job(task: CellTask) -> str:
     """Run a cell to its end, as far as this job gets; returns how it ended."""
+    write_any_text()
     outcome = _Supervisor(task).run()
     print(f"{task.cell}: {outcome}", flush=True)
     return outcome

@@ -7,6 +7,7 @@ import os
 # Before torch is imported: threads that spin while waiting would slow each other down (see bench.cli.main).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from campaign import DEV_CLUSTER, Campaign, empty_queue
+from made_up_runs import both, cells, run
 
 from bench.cli import main
 from bench.config import CellConfig
@@ -118,3 +121,45 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small_blocks(tiny_config):
+    """A configuration whose sampling and testing go in blocks of one or a few pairs."""
+
+    def make(**training):
+        return tiny_config(training={"epochs": 2, **training}, evaluation={"memory_gib": 7 / 2**20, "batch": 4})
+
+    return make
+
+
+@pytest.fixture
+def two_seeds(tmp_path: Path) -> Path:
+    """TransMatcher with two of four seeds: mAcc 40 and 46, CUHK03-NP mAP 20 and 26."""
+    first, second, *_ = cells("TransMatcher")
+    run(tmp_path, first, both((0.30, 0.20), (0.70, 0.40)))
+    run(tmp_path, second, both((0.34, 0.26), (0.78, 0.46)), seconds={"sampling": 600.0, "training": 6600.0})
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def cluster() -> None:
+    """The development cluster, without jobs of earlier tests."""
+    try:
+        found = subprocess.run([DEV_CLUSTER, "status"], capture_output=True, text=True)
+    except OSError as fault:
+        pytest.skip(f"needs a SLURM cluster: {fault}")
+    if found.returncode:
+        pytest.skip("needs a SLURM cluster: slurm/dev-cluster install, then start (as root, on Debian)")
+
+
+@pytest.fixture(scope="module")
+def campaign_of(tiny_data, tmp_path_factory):
+    """Makes campaigns; whatever others left in the queue is cancelled first, and what they leave in the end."""
+    empty_queue()
+
+    def make(*select: str) -> Campaign:
+        return Campaign(tmp_path_factory.mktemp("campaign"), tiny_data, select)
+
+    yield make
+    empty_queue()

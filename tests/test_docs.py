@@ -1,28 +1,35 @@
-"""What the README says is true: its commands run, its links and names exist."""
+"""What the README and the pages beside it say is true: their commands run, their links and names exist."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from importlib.metadata import version
 
 import pytest
+import yaml
 from places import ROOT
 
 from bench.cli import make_parser
 
 README = (ROOT / "README.md").read_text()
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md")
 
 
-def blocks(language: str) -> list[str]:
-    return [re.sub(r"(?m)^   ", "", code) for code in re.findall(rf"(?s)```{language}\n(.*?)```", README)]
+def blocks(language: str, text: str) -> list[str]:
+    return [re.sub(r"(?m)^   ", "", code) for code in re.findall(rf"(?s)```{language}\n(.*?)```", text)]
 
 
-COMMANDS = [line.strip() for block in blocks("sh") for line in block.splitlines() if line.strip()]
-OWN_HEAD = next(block for block in blocks("python") if "class MyHead" in block)
+def commands(text: str) -> list[str]:
+    return [line.strip() for block in blocks("sh", text) for line in block.splitlines() if line.strip()]
+
+
+COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands(page.read_text())))
+OWN_HEAD = next(block for block in blocks("python", README) if "class MyHead" in block)
 
 
 def test_the_readme_begins_with_the_two_commands():
-    assert COMMANDS[:2] == ["make demo", "make test"]
+    assert commands(README)[:2] == ["make demo", "make test"]
 
 
 def test_the_make_targets_exist_and_ci_calls_them():
@@ -33,23 +40,27 @@ def test_the_make_targets_exist_and_ci_calls_them():
     assert "bench" in makefile and "run --variants all --train msmt --preset demo" in makefile
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("make ")])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_parses(command):
     words = shlex.split(command)
-    assert words[0] == "bench"
-    make_parser().parse_args(words[1:])
+    if words[0] == "make":
+        assert re.search(rf"(?m)^{words[1]}:", (ROOT / "Makefile").read_text())
+    elif words[0] == "bench":
+        make_parser().parse_args(words[1:])
+    else:
+        assert command == "source .venv/bin/activate"
 
 
 @pytest.mark.slow
 def test_the_commands_run_on_tiny_data(bench, tiny_data, tmp_path, monkeypatch):
-    """In the README's order, with the size of the data and of the networks turned down to tiny."""
+    """In the order of the pages, with the size of the data and of the networks turned down to tiny."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_DATA", str(tiny_data))
     (tmp_path / "my_head.py").write_text(OWN_HEAD)
-    ran = []
-    for command in dict.fromkeys(COMMANDS):
+    ran, reports = [], ""
+    for command in COMMANDS:
         words = shlex.split(command.replace("--preset demo", "--preset tiny"))
-        if words[0] == "make" or words[1] == "weights" or "--cluster" in words:
+        if words[0] != "bench" or words[1] == "weights" or "--cluster" in words:
             continue  # a cluster has tests of its own
         if words[1] == "drill":
             words = ["bench", "drill", "--kills", "4"]
@@ -62,27 +73,34 @@ def test_the_commands_run_on_tiny_data(bench, tiny_data, tmp_path, monkeypatch):
         found = bench(*words[1:])
         assert found.code == 0, f"{command}: {found.out}{found.err}"
         ran.append(words[1])
+        reports += found.out if words[1] == "report" else ""
     assert {"run", "report", "status", "data", "check-head"} <= set(ran)
-    assert "my_head" in found.out  # the last report shows the reader's own head
+    assert "my_head" in reports  # the reader's own head has its row
     assert list((tmp_path / "results" / "report").glob("*-accuracy.png"))
     assert list((tmp_path / "results" / "report").glob("*-tradeoff.png"))
 
 
-def test_every_path_named_exists():
-    made_by_use = {
-        "results/report/",
-        "results/runs/",
-        "runs/",
-        "report/",
-        "data/",
-        "my_head.py",
-        "record.json",
-        ".venv",
-    }
-    for name in re.findall(r"`([\w./_-]+(?:/|\.py|\.yaml))`", README):
-        if name in made_by_use or name.startswith(("Market", "cuhk03", "MSMT", "randperson", ".venv")):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_named_exists(page):
+    made_by_use = {"results/report/", "results/runs/", "runs/", "report/", "data/", "my_head.py", ".venv/bin/bench"}
+    text = page.read_text()
+    for name in re.findall(r"`([\w./_-]+(?:/|\.py|\.yaml))`", text):
+        if name in made_by_use or name.startswith(("Market", "cuhk03", "MSMT", "randperson")):
             continue
-        assert any((folder / name).exists() for folder in (ROOT, ROOT / "results")), name
+        assert any((folder / name).exists() for folder in (ROOT, ROOT / "bench", ROOT / "results")), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_within_the_project_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not target.startswith("https://"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_citation_names_this_version_and_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == version("pairbench")
+    assert citation["references"][0]["title"].startswith("TransMatcher")
 
 
 def test_every_data_set_is_named():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bench.commands.common import add_places, add_selection, example, read_selection
+from bench.journal.reading import told
 from bench.running.jobs import ClusterSettings, write_job
 
 
@@ -45,6 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
         if state.job is None:
             print(f"{state.folder.name} runs in a terminal of its own: end it there with Ctrl-C")
     print(f"{len(slurm) + len(local)} cancelled")
-    for note in book.notes:
-        print(note)
+    for line in (*book.notes, *told(book.faults.values())):
+        print(line)
     return 0

@@ -44,6 +44,8 @@ def _heads() -> None:
         print(f"  {name:26} {info.summary}")
         if options:
             print(f"  {'':26} options: {options}")
+    for name, reason in variants.unusable().items():
+        print(f"  {name!r:26} cannot be used: {reason}")
 
 
 def _studies() -> None:

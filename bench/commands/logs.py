@@ -8,7 +8,9 @@ from pathlib import Path
 from bench.commands.common import add_results, at_least_one, example
 from bench.config import nearest
 from bench.errors import UserError
-from bench.running.jobs import job_logs, read_job
+from bench.journal.record import cell_folders
+from bench.progress import sentence
+from bench.running.jobs import job_logs
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -27,24 +29,32 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0. Raises UserError for a run that is not there, or a name that several runs begin with."""
+    """Exit code: 0, or 1 if something of the run cannot be read.
+
+    Raises UserError for a run that is not there, or a name that several runs begin with.
+    """
     from bench.commands.cluster import ledger
 
     folder = find_cell(arguments.results, arguments.cell)
     state = ledger(arguments.results).state_of_folder(folder)
-    print(f"{folder.name}: {state}" + (f": {state.reason}" if state.reason else ""))
-    job = read_job(folder)
-    logs = [folder / "log.jsonl", *(job_logs(job) if job is not None else []), folder / "error.log"]
-    for log in logs:
-        if log.exists():
-            print(f"\n==> {log} <==")
-            print("\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-arguments.lines :]))
-    return 0
+    print(f"{folder.name}: {state}" + (f": {sentence(state.reason)}" if state.reason else ""))
+    job_output = job_logs(state.job) if state.job is not None else []
+    whole = state.kind != "unreadable"
+    for log in (folder / "log.jsonl", *job_output, folder / "error.log"):
+        try:
+            text = log.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            continue
+        except OSError as fault:
+            whole, text = False, f"cannot be read ({fault.strerror})"
+        print(f"\n==> {log} <==")
+        print("\n".join(text.splitlines()[-arguments.lines :]))
+    return 0 if whole else 1
 
 
 def find_cell(results: Path, name: str) -> Path:
     """The folder of the one run whose id begins with `name`."""
-    folders = sorted(path for path in (results / "runs").glob("*") if path.is_dir())
+    folders = cell_folders(results)
     found = [path for path in folders if path.name == name] or [path for path in folders if path.name.startswith(name)]
     if len(found) == 1:
         return found[0]

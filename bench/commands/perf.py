@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
-from bench.commands.common import add_results, at_least_one, example
-from bench.config import cpus, one_of, split_words
+import variants
+from bench.commands.common import add_results, at_a_time, at_least_one, example, head_words
+from bench.config import one_of, split_words
+from bench.environment import cpus
 from bench.errors import UserError
 from bench.perf import DEFAULT_PARTS, PARTS
 from bench.progress import Progress
+
+if TYPE_CHECKING:
+    from bench.perf.records import PerfSizes
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -46,9 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         ("feedforward", 2048, "D"),
         ("layers", 3, "N"),
         ("repeats", 5, "timed rounds"),
-        ("threads", cpus(), "CPU threads"),
     ):
         parser.add_argument(f"--{name}", type=at_least_one, default=default, help=f"{what} (default: %(default)s)")
+    parser.add_argument("--threads", type=at_a_time, default=cpus(), help="CPU threads (default: %(default)s)")
     parser.add_argument("--dtype", default="float32,bfloat16", help="of matrix products (default: %(default)s)")
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, a GPU if there is one)"
@@ -65,17 +71,18 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.report.render import notes_text, to_text
     from bench.report.speed import speed_tables
     from bench.running.preflight import resolve_device
-    from variants import HeadError
 
     dtypes = tuple(one_of("dtype", word, DTYPES) for word in split_words(arguments.dtype) or ())
     parts = tuple(one_of("part", word, PARTS) for word in split_words(arguments.only) or DEFAULT_PARTS)
     try:
-        subjects = subjects_of(split_words(arguments.variants) or ["all"])
-    except HeadError as fault:
+        subjects = subjects_of(head_words(arguments.variants) or ["all"])
+    except variants.HeadError as fault:
         raise UserError(str(fault)) from fault
     names = ("batch", "tokens", "width", "feedforward", "layers")
     sizes = PerfSizes(**{name: getattr(arguments, name) for name in names})
     device = torch.device(resolve_device(arguments.device))
+    for subject in subjects:
+        _try_from_outside(subject, sizes)
     memory = available_bytes(device)
     plan = PerfPlan(sizes, subjects, dtypes, parts, arguments.repeats, arguments.threads, device, memory)
     record, path = measure(plan, arguments.results, Progress(shown=sys.stderr.isatty()))
@@ -84,3 +91,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(to_text(table, width), notes_text(table, width), sep="\n")
     print(f"Written to {path}.")
     return 0
+
+
+def _try_from_outside(subject: str, sizes: PerfSizes) -> None:
+    """Raise UserError for a head from outside that does not match images soundly, before half an hour is measured."""
+    from bench.perf.works import OPERATOR
+    from bench.running.trial import footprint
+
+    if subject == OPERATOR or not (info := variants.describe(subject)).digest:
+        return
+    options = tuple((key, value) for key, value in sizes.model_dump().items() if key in info.options)
+    footprint(subject, info.digest, (sizes.width, sizes.tokens, 1), options, sizes.batch, "cpu")

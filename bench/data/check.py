@@ -5,18 +5,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config import SMALL_TEST_SETS
-from bench.data.listing import brief, standin_folders
+from bench.data.listing import brief, obstacles, standin_folders
 from bench.data.published import PUBLISHED, Counts, Published
 from bench.data.reading import DISTRACTOR, Entry, Reading, faults, set_fingerprint
 from bench.data.sets import NAMES, absence, read_set, set_kind
 from bench.data.splits import with_splits
 from bench.errors import UserError
+from bench.paths import expand
 
 _UNASKED = [name for name in NAMES if not name.endswith("_all")]
 """What is looked for where no names are given: not the same images a second time."""
 
-DeepResults = dict[tuple[Path, str], tuple[str, dict[str, str]]]
-"""(root, fingerprint) -> deep fingerprint and unreadable images: msmt and msmt_all are the same files, read once."""
+
+@dataclass(frozen=True)
+class _DeepLook:
+    """Of all images of a set: the fingerprint of their bytes, what is wrong with them, and what is worth knowing."""
+
+    fingerprint: str = ""
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+_DeepLooks = dict[tuple[Path, str], _DeepLook]
+"""By root and fingerprint: msmt and msmt_all are the same files, read once."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +62,10 @@ class SetReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The reports on all sets that were checked."""
+    """The reports on all sets that were checked, and what beside them could not be looked into."""
 
     sets: tuple[SetReport, ...]
+    obstacles: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -75,14 +87,15 @@ def check(
     hashes every image in `workers` >= 1 threads. Raises UserError if a name is unknown or a named set is absent, or
     if no names are given and no set is there; other faults are in the report.
     """
-    data_dir = Path(data_dir).expanduser()
+    data_dir = expand(data_dir)
     targets = _targets(list(dict.fromkeys(names or ())), data_dir, msmt_release)
-    read_before: DeepResults = {}
+    read_before: _DeepLooks = {}
     return CheckReport(
         tuple(
             _check_set(name, folder, msmt_release, workers if deep else 0, progress, read_before)
             for folder, name in targets
-        )
+        ),
+        tuple(obstacles(data_dir)),
     )
 
 
@@ -97,8 +110,10 @@ def _targets(names: list[str], data_dir: Path, release: str | None) -> list[tupl
         if name not in there and (error := absence(name, data_dir, release)):
             raise error
     if not found:
+        blocked = obstacles(data_dir)
+        why = f" ({brief(blocked)})" if blocked else ""
         raise UserError(
-            f"No data set was found below {data_dir}: place one there ({', '.join(NAMES)}), or give the directory"
+            f"No data set was found below {data_dir}{why}: place one there ({', '.join(NAMES)}), or give the directory"
             " that holds them as --data-dir or in the environment variable BENCH_DATA.\n"
             "  To see the benchmark run on stand-in data: `bench data standin --size demo`,"
             " then `bench run --preset demo`."
@@ -116,7 +131,7 @@ def _check_set(
     release: str | None,
     deep_workers: int,
     progress: bool,
-    read_before: DeepResults,
+    read_before: _DeepLooks,
 ) -> SetReport:
     try:
         reading = read_set(name, data_dir, release)
@@ -132,15 +147,12 @@ def _check_set(
             found.append(str(error))
     splits = _splits(reading, published, has_test)
     found += _miscounts(reading, splits, published)
-    fingerprint, deep_fingerprint = set_fingerprint(reading), ""
+    fingerprint, deep = set_fingerprint(reading), _DeepLook()
     if deep_workers:
         key = (reading.root, fingerprint)
         if key not in read_before:
             read_before[key] = _read_all(reading, deep_workers, progress)
-        deep_fingerprint, unreadable = read_before[key]
-        if unreadable:
-            examples = [f"{reading.root / path} ({why})" for path, why in unreadable.items()]
-            found.append(f"{len(unreadable):,} images cannot be opened: {brief(examples)}")
+        deep = read_before[key]
     return SetReport(
         name=name,
         data_dir=data_dir,
@@ -149,18 +161,23 @@ def _check_set(
         standin=str(reading.standin or ""),
         splits=splits,
         fingerprint=fingerprint,
-        deep_fingerprint=deep_fingerprint,
-        faults=tuple(found),
-        notes=tuple(_notes(reading, published)),
+        deep_fingerprint=deep.fingerprint,
+        faults=(*found, *deep.faults),
+        notes=(*_notes(reading, published), *deep.notes),
     )
 
 
-def _read_all(reading: Reading, workers: int, progress: bool) -> tuple[str, dict[str, str]]:
+def _read_all(reading: Reading, workers: int, progress: bool) -> _DeepLook:
     # Late: only the deep check needs Pillow and tqdm.
     from bench.data.deep import read_images
 
     result = read_images(reading.root, reading.used, workers, progress)
-    return set_fingerprint(reading, result.digests), result.unreadable
+    examples = [f"{reading.root / path} ({why})" for path, why in result.unreadable.items()]
+    return _DeepLook(
+        set_fingerprint(reading, result.digests),
+        (f"{len(examples):,} images cannot be opened: {brief(examples)}",) if examples else (),
+        tuple(f"{len(paths):,} images {remark}: {brief(paths)}" for remark, paths in result.remarks.items()),
+    )
 
 
 def _splits(reading: Reading, published: Published | None, has_test: bool) -> tuple[SplitReport, ...]:
@@ -244,7 +261,7 @@ def _notes(reading: Reading, published: Published | None) -> list[str]:
     if extra := _extra(reading):
         notes.append(f"{len(extra):,} images are in no list and not used: {brief(extra)}")
     if reading.ignored:
-        notes.append(f"{len(reading.ignored):,} files are no images: {brief(reading.ignored)}")
+        notes.append(f"{len(reading.ignored):,} files or folders are no images: {brief(reading.ignored)}")
     if reading.others:
         notes.append(f"not taken, but there too: {brief([str(folder) for folder in reading.others])}")
     return notes
@@ -269,7 +286,8 @@ def render(report: CheckReport) -> str:
     bad = sum(bool(checked.faults) for checked in report.sets)
     count = f"{len(report.sets)} set{'s' if len(report.sets) > 1 else ''} checked"
     closing = f"{count}: {f'{bad} not usable as published' if bad else 'all complete'}."
-    return "\n\n".join([*(_render_set(checked) for checked in report.sets), closing])
+    beside = "\n".join(f"note: {obstacle}" for obstacle in report.obstacles)
+    return "\n\n".join(filter(None, [*(_render_set(checked) for checked in report.sets), beside, closing]))
 
 
 def _render_set(report: SetReport) -> str:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from bench.data import viper
+from bench.data.reading import Reading
 from bench.data.splits import BY_IMAGES, ImageSplit, ImageSplits, PersonSplit, PersonSplits, Splits
 
 Item = TypeVar("Item")
@@ -44,6 +45,18 @@ def draw(name: str, images: Mapping[int, Sequence[str]], seed: int, count: int =
             for train, test in parted
         ],
     )
+
+
+def draw_for(name: str, reading: Reading, seed: int, count: int = COUNT) -> Splits:
+    """`count` splits of a set as it was read."""
+    known = {entry.person for entry in reading.query} & {entry.person for entry in reading.gallery}
+    images: dict[int, list[str]] = {person: [] for person in known}
+    for entry in reading.query:
+        if entry.person in known:
+            images[entry.person].append(entry.path.rpartition("/")[2])
+    if name in BY_IMAGES:
+        images = {person: names for person, names in images.items() if len(names) > 1}
+    return draw(name, images, seed, count, f"{name}, seed {seed}")
 
 
 def draw_shipped(name: str) -> Splits:

@@ -13,6 +13,10 @@ from bench.errors import UserError
 
 DISTRACTOR = 0
 JUNK = -1
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+"""What images of sets are called, in the formats that they are decoded from."""
+MOST_PERSON = 2**31 - 1
+"""No set numbers its persons as far as this, and training could not."""
 
 
 class Entry(NamedTuple):
@@ -39,8 +43,9 @@ class Standin:
 class Reading:
     """What a reader found. `files` has the size of every image on disk, used or not.
 
-    `missing` are images in the lists that are not on disk, `broken` links to nothing, `ignored` what is no image,
-    `junk` the number of images of person -1 that were dropped, `missing_hint` what is known of such gaps.
+    `missing` are images in the lists that are not on disk, `broken` links to nothing and folders named like images,
+    `ignored` what is no image, `junk` the number of images of person -1 that were dropped, `missing_hint` what is known
+    of such gaps.
 
     A small set has no training images here; it has `parts`, its folders with all their images, of which `query` and
     `gallery` are those that a split may use, and after `with_splits` also `splits` and where they are from.
@@ -153,7 +158,20 @@ def faults(reading: Reading, has_test: bool) -> Iterable[str]:
         )
     if reading.broken:
         first = reading.root / reading.broken[0]
-        yield f"{where}: {len(reading.broken):,} links point to nothing, first {first}. Copy the files themselves."
+        yield (
+            f"{where}: {len(reading.broken):,} images are folders or links to nothing, first {first}."
+            " Copy the files themselves."
+        )
+    if foreign := [path for path in reading.used if not path.lower().endswith(SUFFIXES)]:
+        yield (
+            f"{where}: {len(foreign):,} images are not JPEG, PNG or BMP, the formats of the sets, first"
+            f" {reading.root / foreign[0]}. Convert them to PNG."
+        )
+    if beyond := [entry for entry in reading.entries if entry.person > MOST_PERSON]:
+        yield (
+            f"{where}: {len(beyond):,} images have a person number above {MOST_PERSON:,}, first {beyond[0].path}."
+            " The names were changed: copy the set again."
+        )
     if empty := [path for path, size in reading.used.items() if size == 0]:
         yield f"{where}: {len(empty):,} images have 0 bytes, first {reading.root / empty[0]}. Copy the set again."
     if twice := _duplicates(reading):

@@ -13,6 +13,7 @@ from bench.data.listing import SetAbsent
 from bench.data.reading import Reading, all_images, to_dataset
 from bench.data.splits import with_splits
 from bench.errors import UserError
+from bench.paths import expand
 
 
 class Description(NamedTuple):
@@ -153,7 +154,7 @@ def load_dataset(
 
     Raises UserError if the name is unknown, the set is absent, incomplete or unusable, or its splits do not fit it.
     """
-    reading = read_set(name, Path(data_dir).expanduser(), msmt_release)
+    reading = read_set(name, expand(data_dir), msmt_release)
     if name in SMALL_TEST_SETS:
-        reading = with_splits(name, reading, splits)
+        reading = with_splits(name, reading, [expand(path) for path in splits])
     return to_dataset(name, reading, set_kind(name).description.has_test)

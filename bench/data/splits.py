@@ -86,7 +86,7 @@ def read_splits(path: Path) -> Splits:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"the file of splits {path} cannot be read ({error.strerror}): give the path of one") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"the file of splits {path} is no JSON ({error})") from error
     return splits_from(content, str(path))
 

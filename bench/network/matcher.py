@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import variants
 from bench.config import CellConfig, Scoring
 from bench.data.batches import pick, to_float
+from bench.errors import UserError
 from bench.network.backbone import build_backbone
 from bench.randomness import Stream, torch_seeded
 from variants._base import Repr
@@ -26,11 +27,20 @@ class Matcher(nn.Module):
     """A backbone with its neck, and a matching head."""
 
     def __init__(self, config: CellConfig, head: str, weights: Path | str | None) -> None:
-        """`head` is what `variants.build` takes; `weights` what `build_backbone` takes. Weights are the seed's."""
+        """`head` is what `variants.build` takes; `weights` what `build_backbone` takes. Weights are the seed's.
+
+        Raises UserError, beside what those two raise, if a file of weights or a head from outside is not the one that
+        the configuration names.
+        """
         super().__init__()
+        if config.head_digest and variants.describe(head).digest != config.head_digest:
+            raise UserError(f"{head} has changed since the run was planned; start the run anew")
         options = config.backbone
         with torch_seeded(config.seed, Stream.BACKBONE):
             self.backbone = build_backbone(options.arch, options.ibn, options.cut, config.width, weights)
+        planned = (options.weights or "").removeprefix("sha256:")
+        if weights is not None and planned not in ("imagenet", self.backbone.weights_sha256):
+            raise UserError(f"{weights} has changed since the run was planned; start the run anew")
         self.backbone.freeze_batchnorm = options.batchnorm == "frozen"
         feature_shape = self.backbone.feature_shape(config.input.height, config.input.width)
         with torch_seeded(config.seed, Stream.HEAD):
@@ -98,11 +108,16 @@ class Matcher(nn.Module):
 
     def weights_hash(self) -> str:
         """SHA-256 over the names and bytes of all weights and statistics."""
-        whole = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            whole.update(name.encode())
-            whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return whole.hexdigest()
+        return weights_hash(self.state_dict())
+
+
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names and bytes of a network's weights and statistics."""
+    whole = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        whole.update(name.encode())
+        whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -245,7 +245,7 @@ def _seeds(row: Row, footnotes: Footnotes) -> Text:
     if row.kind == "published":
         return Text()
     count = len(row.records) - len(row.failures)
-    texts = [*(notes.failures(row) if count else []), *notes.left_out(row)]
+    texts = [*(notes.failures(row) if count else []), *notes.skipped_steps(row), *notes.left_out(row)]
     marks = tuple(footnotes.mark(text) for text in texts)
     return Text(str(count) if count >= row.planned else f"{count}/{row.planned}", marks)
 

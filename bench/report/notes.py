@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.config import TEST_SETS
 from bench.journal.record import Record
+from bench.progress import sentence
 from bench.report.board import SET_TITLES, Board, Row
 from bench.report.published import load_published
 
@@ -80,8 +81,16 @@ def failures(row: Row) -> list[str]:
     for record in row.failures:
         failure = record.failure
         text = f"failed in {failure.phase}: {failure.reason}" if failure else "failed for an unknown reason"
-        reasons.setdefault(" ".join(text.split()), []).append(record.config.seed)
+        reasons.setdefault(sentence(text), []).append(record.config.seed)
     return [f"{_seeds(seeds)} {reason}" for reason, seeds in reasons.items()]
+
+
+def skipped_steps(row: Row) -> list[str]:
+    """How many training steps of a row's runs changed nothing."""
+    skipped, steps = (sum(getattr(record, name) for record in row.records) for name in ("skipped_steps", "steps"))
+    if not skipped:
+        return []
+    return [f"{skipped:,} of {steps:,} training steps were skipped, since their gradient overflowed in fp16."]
 
 
 def left_out(row: Row) -> list[str]:

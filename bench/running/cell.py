@@ -19,6 +19,7 @@ from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
 from bench.journal.provenance import now, provenance
 from bench.journal.pulse import SAVE_SECONDS, Observer, Pulse
+from bench.journal.reading import Unreadable
 from bench.journal.record import (
     CHECKPOINT,
     Failure,
@@ -32,7 +33,7 @@ from bench.journal.record import (
     write_started,
 )
 from bench.journal.signals import Interrupted, Interruption
-from bench.network.matcher import Matcher, count_parameters
+from bench.network.matcher import Matcher, count_parameters, weights_hash
 from bench.progress import QUIET, Progress
 from bench.testing.evaluator import evaluate
 from bench.training.trainer import Trainer, calibrate
@@ -61,6 +62,8 @@ class CellTask:
     data_dir: Path
     head: str
     tests: tuple[str, ...]
+    threads: int
+    """Of the CPU; where they change numbers `config` has them too."""
     device: str = "cpu"
     workers: int = 2
     untrained: bool = False
@@ -108,6 +111,10 @@ def run_cell(task: CellTask, observe: Observer | None = None) -> int:
             # Not even the record of a failure can be written: what lies in the folder stays as it is.
             print(f"{task.cell}: {task.folder}: {fault.strerror}", file=sys.stderr)
             return FAILED
+        except Unreadable as fault:
+            # What lies there may be worth more than the record of a failure.
+            print(f"{task.cell}: {fault}", file=sys.stderr)
+            return FAILED
 
 
 def _run_locked(task: CellTask, pulse: Pulse) -> int:
@@ -132,8 +139,8 @@ def _run_locked(task: CellTask, pulse: Pulse) -> int:
     except Interrupted as stop:
         pulse.end("interrupted", stop.signal_name, _tests_of(run.record))
         return INTERRUPTED
-    except Exception as fault:
-        (task.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
+    except BaseException as fault:  # a head's sys.exit is a failure like any other
+        (task.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
         known = isinstance(fault, (CellFailed, UserError))
         reason = str(fault) if known else f"{type(fault).__name__}: {fault}"
         write_record(task.folder, failed_record(task, run.record, run.phase, reason))
@@ -176,7 +183,7 @@ class _Run:
 
     def execute(self) -> None:
         """Train and test; the record is stored after training and after each test, so that nothing is lost."""
-        torch.set_num_threads(int(self.task.config.threads))
+        torch.set_num_threads(self.task.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         missing = self.task.missing_tests(self.record)
@@ -192,8 +199,8 @@ class _Run:
         self._store(self.record.model_copy(update={"status": "done", "failure": None}))
 
     def _store(self, record: Record) -> None:
-        self.record = record
         write_record(self.task.folder, record)
+        self.record = record
 
     def _train(self) -> Record:
         self.phase = "data"
@@ -209,10 +216,13 @@ class _Run:
         return Record(
             **_identity(self.task),
             status="done",
-            provenance=provenance(self.device, self.started, self.task.jobs, done.segments),
+            provenance=provenance(
+                self.device, self.started, self.task.jobs, done.segments, model.backbone.weights_sha256
+            ),
             weights_hash=model.weights_hash(),
             seconds=done.seconds,
             steps=done.steps,
+            skipped_steps=done.skipped_steps,
             peak_bytes=done.peak_bytes,
             bytes_per_image=one.bytes_per_image,
             parameters={"backbone": count_parameters(model.backbone), "head": count_parameters(model.head)},
@@ -245,10 +255,11 @@ class _Run:
         state = load_checkpoint(path, self.device)
         if state is None:
             raise CellFailed(f"{path} is gone; delete the folder to train this run anew")
+        # The proof also for a checkpoint that bears no run's name, as those of earlier versions.
+        if weights_hash(state["model"]) != self.record.weights_hash:
+            raise CellFailed(f"{path} does not hold the trained network; delete the folder to train this run anew")
         model = Matcher(self.task.config, self.task.head, None).to(self.device)
         model.load_state_dict(state["model"])
-        if model.weights_hash() != self.record.weights_hash:
-            raise CellFailed(f"{path} does not hold the trained network; delete the folder to train this run anew")
         if "optimizer" in state:
             # The record stands, so nothing will be resumed: the network alone is kept.
             save_checkpoint(path, {"model": state["model"]}, keep_previous=False)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
-from pydantic import ValidationError
+from pydantic import Field
 
 from bench.config import Settings
-from bench.journal.record import write_atomically
+from bench.journal.heartbeat import Moment
+from bench.journal.reading import as_json, read_json
+from bench.journal.record import Count, write_atomically
 
 if TYPE_CHECKING:
     from bench.running.cell import CellTask
@@ -31,13 +34,12 @@ class Job(Settings):
     cluster: Literal["slurm", "local"]
     name: str
     """The job's name in the queue, unique to its submission."""
-    index: int | None = None
+    index: Count | None = None
     """Its place in the job array; None for a job alone."""
     folder: str
     """Where its output goes."""
-    submitted: float
-    """Seconds since 1970."""
-    pid: int | None = None
+    submitted: Moment
+    pid: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     """Of the process that runs a local submission."""
     cancelled: bool = False
     """Whether `bench cancel` ended it."""
@@ -107,22 +109,24 @@ class Cluster(Scheduler, Protocol):
 
 def write_job(folder: Path, job: Job) -> None:
     """Say whose job a cell is."""
-    write_atomically(folder / JOB, job.model_dump_json().encode(), durable=False)
+    write_atomically(folder / JOB, as_json(job), durable=False)
 
 
 def read_job(folder: Path) -> Job | None:
-    """The job of a cell's folder; None if there is none, or none of this version."""
-    try:
-        return Job.model_validate_json((folder / JOB).read_bytes())
-    except (OSError, ValidationError):
-        return None
+    """The job of a cell's folder, None if it has none. Raises Unreadable for what is no job of this version."""
+    return read_json(folder / JOB, Job, "delete it if no job of this run is queued or running")
 
 
 def job_logs(job: Job) -> list[Path]:
-    """The output of all that a job ran, oldest first."""
+    """The output of all that a job ran, oldest first, as far as it can be found."""
     place = "" if job.index is None else f"_{job.index}"
-    found = Path(job.folder).glob(f"*{place}_0_log.*")
-    return sorted((path for path in found if path.stat().st_size), key=lambda path: path.stat().st_mtime)
+    found = []
+    with contextlib.suppress(OSError, ValueError):  # the latter for names that no folder can have
+        for path in Path(job.folder).glob(f"*{place}_0_log.*"):
+            with contextlib.suppress(OSError):
+                if (its := path.stat()).st_size:
+                    found.append((its.st_mtime, path))
+    return [path for _, path in sorted(found)]
 
 
 def last_line(path: Path) -> str:

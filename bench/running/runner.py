@@ -1,13 +1,11 @@
 """Running cells on this machine, each in a process of its own.
 
-A process per cell keeps memory figures apart and lets one cell die without the others. The processes are forked from
-a server that has imported torch but computed nothing, so each starts at once.
+A process per cell keeps memory figures apart and lets one cell die without the others.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import multiprocessing.connection
 import signal
 from collections.abc import Callable, Sequence
@@ -15,8 +13,10 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.config import cpus
+from bench.environment import cpus
+from bench.journal.reading import Unreadable
 from bench.journal.record import Record, read_record, write_record
+from bench.running.apart import forkserver
 from bench.running.cell import BUSY, INTERRUPTED, CellTask, failed_record, is_finished, run_cell
 
 MOST_JOBS = 4
@@ -42,7 +42,7 @@ def default_jobs(tasks: Sequence[CellTask], devices: Sequence[str]) -> int:
     """Runs at a time: one on each GPU; on CPUs as many as fit with the threads that they are set to, up to 4."""
     if torch.device(devices[0]).type != "cpu":
         return len(devices)
-    return max(1, min(MOST_JOBS, cpus() // max(int(task.config.threads) for task in tasks)))
+    return max(1, min(MOST_JOBS, cpus() // max(task.threads for task in tasks)))
 
 
 def run_all(
@@ -53,8 +53,7 @@ def run_all(
     With several `devices` the runs are spread over them: run number n at a time has device n, or n modulo their number.
     Returns the outcomes in the order of the tasks.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.running.cell"])
+    context = forkserver()
     # Rows that come to the same configuration are one run.
     waiting = list({task.cell: dataclasses.replace(task, jobs=jobs) for task in tasks}.values())
     running: dict[int, tuple[CellTask, multiprocessing.process.BaseProcess]] = {}
@@ -63,10 +62,10 @@ def run_all(
         while waiting or running:
             while waiting and len(running) < jobs:
                 task = waiting.pop(0)
-                record = read_record(task.folder)
-                if is_finished(task, record):
-                    outcomes[task.cell] = Outcome(task, record, skipped=True)
-                    report(outcomes[task.cell])
+                settled = _settled(task)
+                if settled is not None:
+                    outcomes[task.cell] = settled
+                    report(settled)
                     continue
                 slot = next(number for number in range(jobs) if number not in running)
                 if devices:
@@ -92,7 +91,24 @@ def run_all(
     return [outcomes[cell] for cell in dict.fromkeys(task.cell for task in tasks)]
 
 
+def _settled(task: CellTask) -> Outcome | None:
+    """The outcome of a task that is not to be run: it is finished, or nobody can tell."""
+    try:
+        record = read_record(task.folder)
+    except Unreadable as fault:
+        return Outcome(task, None, str(fault))
+    return Outcome(task, record, skipped=True) if is_finished(task, record) else None
+
+
 def _outcome(task: CellTask, exit_code: int | None) -> Outcome:
+    """How a process ended. A record that cannot be read is left as it is."""
+    try:
+        return _told(task, exit_code)
+    except Unreadable as fault:
+        return Outcome(task, None, str(fault))
+
+
+def _told(task: CellTask, exit_code: int | None) -> Outcome:
     if exit_code == BUSY:
         return Outcome(task, None, "another process is running it", skipped=True)
     if exit_code == INTERRUPTED:

@@ -136,7 +136,7 @@ def test_deep_check_names_the_image_that_cannot_be_opened(tmp_path: Path, name: 
 def test_a_web_page_saved_as_an_image_cannot_be_opened(tmp_path: Path, tiny_market: Path) -> None:
     (tiny_market / "query" / "0001_c1s1_001051_00.jpg").write_text("<html>404</html>")
     (fault,) = check_one("market", tmp_path, deep=True).faults
-    assert "0001_c1s1_001051_00.jpg (cannot identify image file)" in fault
+    assert "0001_c1s1_001051_00.jpg (it is no JPEG, PNG or BMP file)" in fault
 
 
 def test_a_png_whose_checksum_is_wrong_counts_as_damaged_though_it_opens(tmp_path: Path) -> None:

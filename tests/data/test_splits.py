@@ -197,3 +197,14 @@ def test_the_order_of_persons_and_who_trains_change_no_fingerprint(tmp_path: Pat
 def test_splits_are_written_as_they_are_read() -> None:
     splits = shipped_splits("ilids")
     assert json.loads(written(splits)) == json.loads(splits.model_dump_json())
+
+
+@pytest.mark.parametrize("name", SMALL_TEST_SETS)
+def test_splits_are_drawn_for_a_set_as_it_is_and_fit_it(tmp_path: Path, bench, name: str) -> None:
+    WRITERS[name](tmp_path)
+    texts = [bench("data", "splits", name, "--data-dir", tmp_path, "--seed", seed).out for seed in "112"]
+    assert texts[0] == texts[1] != texts[2]
+    (tmp_path / "mine.json").write_text(texts[0])
+    dataset = load_dataset(name, tmp_path, splits=[tmp_path / "mine.json"])
+    assert len({split.number for split in dataset.splits}) == 10
+    assert dataset.split_source.startswith(f"own splits, {name}, seed 1 (")

@@ -1,10 +1,11 @@
-"""What makes matching fast and small: the operator of TransMatcher and QAConv, TransMatcher's MLP in blocks.
+"""What makes matching fast and small: the operator of TransMatcher and QAConv, TransMatcher's MLP in blocks, and
+freed memory given back between blocks.
 
 May import `variants._base`.
 """
 
 from variants.kernels.freed import give_back_freed_memory
-from variants.kernels.maxima import kernel_name, maxima, maxima_products
+from variants.kernels.maxima import kernel_name, maxima, maxima_bytes, maxima_products
 from variants.kernels.mlp import exact_linear, normed_mlp
 from variants.kernels.plain import dense as dense_maxima
 
@@ -14,6 +15,7 @@ __all__ = [
     "give_back_freed_memory",
     "kernel_name",
     "maxima",
+    "maxima_bytes",
     "maxima_products",
     "normed_mlp",
 ]

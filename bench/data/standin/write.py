@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,16 +14,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.config import cpus
 from bench.data.dataset import STANDIN_MARKER
 from bench.data.standin.cameras import Shot, take
 from bench.data.standin.layouts import SETS, SIZES, SetPlan, plan
+from bench.environment import cpus
 from bench.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two writers at once are not guarded against there.
-    fcntl = None  # type: ignore[assignment]
+from bench.locks import try_lock
 
 VERSION = 2
 """Raised whenever the same size and seed would give other files."""
@@ -30,6 +27,7 @@ VERSION = 2
 _NOTE = "Generated stand-in data: drawn persons, no photographs. Numbers measured on it say nothing about the real set."
 _PARTIAL = ".partial-"
 _LOCK = ".standin.lock"
+_LOOK_SECONDS = 0.2
 _BATCH = 40
 _WORTH_A_POOL = 400
 """With fewer images than this, starting worker processes takes longer than drawing."""
@@ -60,7 +58,7 @@ def write_standin(
     root = Path(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _only_writer(root):
+        with _only_writer(root, progress):
             return _write_all(root, size, seed, list(dict.fromkeys(sets)), workers, progress)
     except BrokenProcessPool as error:
         raise UserError(
@@ -113,11 +111,14 @@ def _write_all(
 
 
 @contextmanager
-def _only_writer(root: Path) -> Iterator[None]:
+def _only_writer(root: Path, progress: bool) -> Iterator[None]:
     """Let a second writer of the same folder wait, so that it finds the sets complete instead of drawing them too."""
     with (root / _LOCK).open("w") as lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not try_lock(lock.fileno()):
+            if progress:
+                print(f"{root}: waits for another process that writes there", file=sys.stderr)
+            while not try_lock(lock.fileno()):
+                time.sleep(_LOOK_SECONDS)
         yield
 
 

@@ -1,0 +1,107 @@
+"""Cells on the one-node cluster of `slurm/dev-cluster`, followed from outside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from places import ROOT
+
+from bench.journal.heartbeat import Heartbeat, read_heartbeat
+from bench.journal.record import Record, read_records
+
+DEV_CLUSTER = ROOT / "slurm" / "dev-cluster"
+
+
+RESOURCES = ("gpus=0", "cpus=1", "memory=1G")
+
+
+PATIENCE = 150.0
+
+
+def wait_for(what: str, condition: Callable[[], object], patience: float = PATIENCE) -> object:
+    """The first true value of a condition that is looked at again and again."""
+    deadline = time.monotonic() + patience
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {patience:.0f} s for: {what}"
+        time.sleep(0.2)
+    return found
+
+
+def shell(command: str) -> str:
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@dataclass
+class Campaign:
+    """A results folder, and `bench` with the arguments that choose its cells."""
+
+    results: Path
+    data: Path
+    select: tuple[str, ...]
+    asked: list[str] = field(default_factory=list)
+
+    def call(self, command: str, *more: str) -> str:
+        """A command in a process of its own, which is gone when this returns."""
+        words = [*self.select, "--preset", "tiny", "--data-dir", str(self.data), "--results", str(self.results), *more]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", command, *words], capture_output=True, text=True, cwd=ROOT, timeout=420
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def submit(self, *more: str) -> str:
+        resources = [word for resource in RESOURCES for word in ("--resource", resource)]
+        return self.call("run", "--cluster", "slurm", *resources, *more)
+
+    def status(self) -> str:
+        return self.call("status")
+
+    def heartbeats(self) -> dict[Path, Heartbeat]:
+        found = {folder: read_heartbeat(folder) for folder in self.results.glob("runs/*")}
+        return {folder: heartbeat for folder, heartbeat in found.items() if heartbeat is not None}
+
+    def running(self, prefix: str = "") -> list[Path]:
+        """Cells whose process lives."""
+        return [
+            folder
+            for folder, heartbeat in self.heartbeats().items()
+            if folder.name.startswith(prefix) and heartbeat.state == "running" and alive(heartbeat.pid)
+        ]
+
+    def training(self) -> list[Path]:
+        """Cells that are in the first half of their training and have saved."""
+        places = {folder: self.heartbeats()[folder] for folder in self.running()}
+        return [
+            folder
+            for folder, heartbeat in places.items()
+            if heartbeat.place.phase == "training"
+            and heartbeat.saved
+            and 1 < heartbeat.place.epoch < heartbeat.place.epochs / 2
+        ]
+
+    def states(self) -> list[str]:
+        """How all cells that were started say they are."""
+        return [heartbeat.state for heartbeat in self.heartbeats().values()]
+
+    def preempted(self) -> list[str]:
+        """Cells that were preempted and wait to go on."""
+        return [folder.name for folder, heartbeat in self.heartbeats().items() if heartbeat.state == "preempted"]
+
+    def records(self) -> dict[str, Record]:
+        return {record.cell: record for record in read_records(self.results)}
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def empty_queue() -> None:
+    subprocess.run(["scancel", "--user=root"], capture_output=True)
+    wait_for("an empty queue", lambda: not shell("squeue --noheader"), 60)
