@@ -74,7 +74,7 @@ def _add_splits(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "splits",
         help="draw random splits of a small test set",
         description=(
-            "Draw splits of a small test set as it lies on disk, and print them as JSON for `bench run --splits FILE`.\n"
+            "Draw splits of a small test set as it lies on disk, and print them as JSON, for `bench run --splits`.\n"
             "Without them runs take the ten that ship with the suite, or come with the set."
         ),
         epilog=(

@@ -69,15 +69,21 @@ Splits = PersonSplits | ImageSplits
 
 def splits_from(content: Any, where: str) -> Splits:
     """Splits from the content of a JSON file; `where` names it in messages. Raises UserError for another form."""
-    if not isinstance(content, dict) or "set" not in content:
+    if not isinstance(content, dict) or "set" not in content or not isinstance(content.get("splits"), list):
         raise UserError(
             f'{where} is no file of splits: {{"set": one of {", ".join(SMALL_TEST_SETS)}, "splits": [...]}}'
         )
     name = one_of(f"set of several splits in {where}", str(content["set"]), SMALL_TEST_SETS)
-    found = validate(ImageSplits if name in BY_IMAGES else PersonSplits, content, where)
-    if not found.splits:
+    whole, single = (ImageSplits, ImageSplit) if name in BY_IMAGES else (PersonSplits, PersonSplit)
+    found = validate(whole, {**content, "splits": []}, where)
+    splits = []
+    for number, split in enumerate(content["splits"]):
+        if not isinstance(split, dict):
+            raise UserError(f'{where}, split {number}: it needs "test", and may have "train", not {split!r}')
+        splits.append(validate(single, split, f"{where}, split {number}"))
+    if not splits:
         raise UserError(f"{where} holds no split")
-    return found
+    return found.model_copy(update={"splits": splits})
 
 
 def read_splits(path: Path) -> Splits:

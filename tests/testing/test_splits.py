@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cut_at import CutAt
 
 from bench.config import Evaluation
 from bench.data import Dataset, ImageRecord, Split
 from bench.data.cache import split_records
 from bench.errors import CellFailed
-from bench.journal.pulse import Pulse
+from bench.journal.signals import Interrupted
 from bench.network.matcher import Matcher
 from bench.report.columns import at_chance
 from bench.testing.evaluator import evaluate, pixel_baseline
@@ -153,34 +154,19 @@ def test_a_small_memory_changes_no_rank(request, model_of, tmp_path, kind, row):
     assert list(tmp_path.iterdir()) == []
 
 
-class CutAt(Pulse):
-    """Is interrupted at one of the chances to save, and saves there."""
-
-    def __init__(self, chance: int) -> None:
-        super().__init__()
-        self.left, self.chances = chance, 0
-
-    def safe_point(self, save: Callable[[], str]) -> None:
-        self.chances += 1
-        self.left -= 1
-        if self.left == 0:
-            self.save(save)
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("batch", [3, 64])
 def test_an_interrupted_test_goes_on_where_it_was(model_of, pairs, tmp_path, row, batch):
     dataset, images = pairs
     model = model_of(row)
     settings = Evaluation(memory_gib=TIGHT[row], batch=3) if batch == 3 else Evaluation()
-    counting = CutAt(-1)
+    counting = CutAt(0)
     whole = evaluate(model, dataset, images, settings, folder=tmp_path, pulse=counting)
     assert counting.chances > 1
     for chance in {*range(1, counting.chances, counting.chances // 2), counting.chances}:
         folder = tmp_path / str(chance)
         folder.mkdir()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted):
             evaluate(model, dataset, images, settings, folder=folder, pulse=CutAt(chance))
         done = evaluate(model, dataset, images, settings, folder=folder)
         assert done.first_rank == whole.first_rank and done.average_precision == whole.average_precision
@@ -190,7 +176,7 @@ def test_an_interrupted_test_goes_on_where_it_was(model_of, pairs, tmp_path, row
 def test_other_splits_do_not_take_up_what_was_left_behind(model_of, pairs, tmp_path):
     dataset, images = pairs
     model = model_of(SYMMETRIC)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         evaluate(model, dataset, images, Evaluation(), folder=tmp_path, pulse=CutAt(2))
     others = dataclasses.replace(dataset, splits=dataset.splits[2:], fingerprint="e" * 64)
     found = evaluate(model, others, images, Evaluation(), folder=tmp_path)
