@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.reading import Unreadable
 from bench.journal.record import TestResult, read_record
+from bench.locks import NoLocks, try_lock
 from bench.network.backbone import build_backbone
 from bench.progress import QUIET, Progress
 from bench.running.begun import as_begun
@@ -177,8 +177,8 @@ def check_writable(results: Path) -> None:
 
 def _check_locks(file: IO[bytes], results: Path) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as fault:
+        try_lock(file.fileno())
+    except NoLocks as fault:
         raise UserError(
             f"files in the results folder {results} cannot be locked ({fault.strerror}), as is needed to keep two "
             "processes from one run; choose a folder on another file system with --results"

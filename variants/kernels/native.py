@@ -176,12 +176,10 @@ def _name(dtype: torch.dtype) -> str:
 
 def _cache() -> Path:
     """Where torch.utils.cpp_extension keeps its builds (without importing it: it needs setuptools)."""
-    if "TORCH_EXTENSIONS_DIR" in os.environ:
-        return Path(os.environ["TORCH_EXTENSIONS_DIR"])
-    if "XDG_CACHE_HOME" in os.environ:
-        return Path(os.environ["XDG_CACHE_HOME"]) / "torch_extensions"
     try:
-        return Path.home() / ".cache" / "torch_extensions"
+        if named := os.environ.get("TORCH_EXTENSIONS_DIR"):
+            return Path(named).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch_extensions"
     except RuntimeError as fault:
         raise FileNotFoundError("no home folder is known; name a folder in TORCH_EXTENSIONS_DIR") from fault
 
