@@ -79,12 +79,16 @@ def test_the_commands_run_on_tiny_data(bench, tiny_data, tmp_path, monkeypatch):
     assert list((tmp_path / "results" / "report").glob("*-tradeoff.png"))
 
 
+SETS = ("Market", "cuhk", "MSMT", "randperson", "VIPeR", "prid_2011", "underground_reid", "i-LIDS")
+"""How the folders of data sets begin."""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_named_exists(page):
     made_by_use = {"results/report/", "results/runs/", "runs/", "report/", "data/", "my_head.py", ".venv/bin/bench"}
     text = page.read_text()
     for name in re.findall(r"`([\w./_-]+(?:/|\.py|\.yaml))`", text):
-        if name in made_by_use or name.startswith(("Market", "cuhk03", "MSMT", "randperson")):
+        if name in made_by_use or name.startswith(SETS):
             continue
         assert any((folder / name).exists() for folder in (ROOT, ROOT / "bench", ROOT / "results")), name
 
