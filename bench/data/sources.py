@@ -6,6 +6,7 @@ sets means nothing: `canonical` gives a source its one name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,13 +54,16 @@ def check_apart(source: str, tests: tuple[str, ...]) -> None:
                 raise UserError(f"{part} trains on the test persons of {test}: choose another --test or --train")
 
 
-def load_source(source: str, data_dir: str | Path, msmt_release: str | None = None) -> Dataset:
+def load_source(
+    source: str, data_dir: str | Path, msmt_release: str | None = None, splits: Sequence[Path] = ()
+) -> Dataset:
     """A source as one training set: persons and cameras of its sets are kept apart, test splits left out.
 
-    A source of one set is that set as `load_dataset` gives it. Raises UserError where a set is absent or unusable, and
-    where real and generated sets are mixed.
+    A single set, for training or testing, is as `load_dataset` gives it. Raises UserError where a set is absent or
+    unusable, and where real and generated sets are mixed.
     """
-    loaded = [load_dataset(name, data_dir, msmt_release) for name in parts_of(source)]
+    named_parts = parts_of(source) if JOIN in source else (source,)
+    loaded = [load_dataset(name, data_dir, msmt_release, splits) for name in named_parts]
     return loaded[0] if len(loaded) == 1 else join(loaded)
 
 
@@ -96,4 +100,6 @@ def _part(word: str) -> str:
     if base != word and base in known and not known[base].has_test:
         return base
     set_kind(word)
+    if not known[word].has_training:
+        raise UserError(f"{word} is for testing only; choose another --train")
     return word

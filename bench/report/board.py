@@ -28,6 +28,14 @@ SET_TITLES = {
     "cuhk03_labeled": "CUHK03-NP labeled",
     "msmt_all": "MSMT17 all",
     "randperson": "RandPerson",
+    "viper": "VIPeR",
+    "prid": "PRID",
+    "grid": "GRID",
+    "ilids": "i-LIDS",
+    "market_all": "Market-1501 all",
+    "cuhk03_all": "CUHK03-NP all",
+    "cuhk02": "CUHK02",
+    "cuhksysu": "CUHK-SYSU",
 }
 """Data sets as the paper writes them, in the order of its columns."""
 
@@ -122,6 +130,11 @@ class Row:
     def failures(self) -> list[Record]:
         """The seeds whose run failed."""
         return [record for record in self.records if record.status == "failed"]
+
+    @property
+    def unfinished(self) -> list[Record]:
+        """The seeds whose run is still to be tested, or was cut off in its tests."""
+        return [record for record in self.records if not record.is_done() and record.status != "failed"]
 
     def _measurements(self, state: State) -> list[Measurement]:
         if self.kind == "level":

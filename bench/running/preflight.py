@@ -14,11 +14,13 @@ from bench.config import CellConfig
 from bench.data import Dataset
 from bench.data.cache import load_images
 from bench.data.sources import load_source
+from bench.data.splits import files_not_needed
 from bench.environment import cpus
 from bench.errors import UserError
+from bench.journal.provenance import check_kernel
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.reading import Unreadable
-from bench.journal.record import read_record
+from bench.journal.record import TestResult, read_record
 from bench.locks import NoLocks, try_lock
 from bench.network.backbone import build_backbone
 from bench.progress import QUIET, Progress
@@ -39,6 +41,8 @@ class Target:
     device: str
     bf16: bool
     cpus: int
+    here: bool = False
+    """Whether it is the present one."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class RunOptions:
     tests: tuple[str, ...] | None = None
     untrained: bool = False
     msmt_release: str | None = None
+    splits: tuple[Path, ...] = ()
+    """Files of splits for small test sets, instead of those that come with these."""
     preset: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     progress: Progress = QUIET
@@ -69,8 +75,10 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     Raises UserError, one sentence or a short list, for whatever the person at the keyboard can mend.
     """
     if options.writes:
-        check_writable(options.results)
+        check_writable(options.results / "runs")
+    _check_kernel(cells, options)
     datasets = _load_datasets(cells, options)
+    _check_training_sets(cells, datasets)
     targets = [options.target(cell) for cell in cells]
     configs = [
         resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
@@ -101,6 +109,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 untrained=options.untrained,
                 weights_file=cell.weights_file,
                 msmt_release=options.msmt_release,
+                splits=options.splits,
                 preset=options.preset,
                 overrides=options.overrides,
                 progress=options.progress,
@@ -121,14 +130,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
 def local_target(device: str) -> Target:
     """This machine, with one of its devices."""
     bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
-    return Target(device, bf16, cpus())
-
-
-def devices_at_hand(name: str) -> tuple[str, ...]:
-    """The devices over which runs are spread: all GPUs of this machine for "auto" and "cuda", else the one named."""
-    if name in ("auto", "cuda") and torch.cuda.device_count() > 1:
-        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-    return (resolve_device(name),)
+    return Target(device, bf16, cpus(), here=True)
 
 
 def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
@@ -148,27 +150,15 @@ def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def resolve_device(name: str) -> str:
-    """ "auto" is the first GPU, or the CPU. Raises UserError for devices that are not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+def check_writable(folder: Path) -> None:
+    """Raise UserError if nothing can be written to a folder below the results folder; it is made if need be."""
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as fault:
-        raise UserError(f"--device {name}: not usable here ({str(fault).splitlines()[0]}); try --device cpu") from fault
-    return str(device)
-
-
-def check_writable(results: Path) -> None:
-    """Raise UserError if nothing can be written below the results folder, or no file be locked there."""
-    try:
-        (results / "runs").mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=results / "runs") as file:
-            _check_locks(file, results)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            _check_locks(file, folder.parent)
     except OSError as fault:
         raise UserError(
-            f"cannot write to the results folder {results} ({fault.strerror}); choose another with --results"
+            f"cannot write to the results folder {folder.parent} ({fault.strerror}); choose another with --results"
         ) from fault
 
 
@@ -182,12 +172,29 @@ def _check_locks(file: IO[bytes], results: Path) -> None:
         ) from fault
 
 
+def _check_kernel(cells: Sequence[Cell], options: RunOptions) -> None:
+    """The matching operator is compiled now, where runs are made on this machine."""
+    targets = {target.device if target.here else None for target in map(options.target, cells)}
+    for device in targets:
+        check_kernel(torch.device(device) if device is not None else None)
+
+
+def _check_training_sets(cells: Sequence[Cell], datasets: dict[str, Dataset]) -> None:
+    for name in dict.fromkeys(cell.config.train for cell in cells):
+        persons = len({record.person for record in datasets[name].train})
+        if persons < 2:
+            raise UserError(
+                f"{name} in {datasets[name].root} has {persons} training person{'' if persons == 1 else 's'}; "
+                "matching can be learned from two on"
+            )
+
+
 def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Dataset]:
-    sources = dict.fromkeys(cell.config.train for cell in cells)
-    tests = dict.fromkeys(name for cell in cells for name in tests_of(cell, options.tests))
-    datasets = {
-        name: load_source(name, options.data_dir, msmt_release=options.msmt_release) for name in {**sources, **tests}
-    }
+    names = dict.fromkeys(cell.config.train for cell in cells)
+    names |= dict.fromkeys(name for cell in cells for name in tests_of(cell, options.tests))
+    if useless := files_not_needed(options.splits, names):
+        raise UserError(f"--splits: {useless[0]}, and no run is tested on that; tested on: {', '.join(names)}")
+    datasets = {name: load_source(name, options.data_dir, options.msmt_release, options.splits) for name in names}
     kinds = {dataset.standin for dataset in datasets.values()}
     if len(kinds) > 1:
         listed = ", ".join(f"{name} ({dataset.standin or 'real'})" for name, dataset in datasets.items())
@@ -204,9 +211,15 @@ def _check_results(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> N
         for result in record.tests if record is not None else []:
             if result.test in task.tests and result.fingerprint != datasets[result.test].fingerprint:
                 raise UserError(
-                    f"{result.test} has changed on disk since {task.cell} was tested on it; to test all anew, "
+                    f"{_changed(result, datasets[result.test])} since {task.cell} was tested on it; to test all anew, "
                     f"move {task.results / 'runs'} away or use another --results"
                 )
+
+
+def _changed(result: TestResult, dataset: Dataset) -> str:
+    if result.split_source == dataset.split_source:
+        return f"{result.test} has changed on disk"
+    return f"the splits of {result.test} have changed from {result.split_source} to {dataset.split_source}"
 
 
 def _footprint(label: str, config: CellConfig, head: str, device: str) -> Footprint:
@@ -233,9 +246,11 @@ def _check_budgets(tasks: Sequence[CellTask], footprints: Sequence[Footprint], d
         persons = len({record.person for record in datasets[task.config.train].train})
         asked = {"training": (persons, persons)}
         asked |= {f"test {name}": (len(datasets[name].query), len(datasets[name].gallery)) for name in task.tests}
+        turned = {f"test {name}" for name in task.tests if datasets[name].both_ways}
         for what, (queries, gallery) in asked.items():
             try:
-                work = Work(queries, gallery, footprint.bytes_per_image(settings.scoring), footprint.pair_bytes)
+                size = footprint.bytes_per_image(settings.scoring)
+                work = Work(queries, gallery, size, footprint.pair_bytes, what in turned)
                 plan_scoring(work, int(settings.memory_gib * 2**30))
             except UserError as fault:
                 raise UserError(f"{task.label}, {what}: {fault}") from fault

@@ -25,7 +25,7 @@ from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
 from bench.randomness import Stream, generator, random_states, restore_random_states, torch_seeded
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
-from bench.testing.partial import PartialNeighbours
+from bench.testing.partial import PartialRows
 from bench.testing.scoring import PartialChunk, Scorer
 from bench.training.augment import augment
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
@@ -183,15 +183,15 @@ class Trainer:
         settings, unread = self.config.evaluation, Stopwatch(self.model.device)
         key = digest([epoch, self.model.weights_hash()])
         scorer = Scorer(self.model, self.images, chosen, chosen, settings, unread, self.folder, self.pulse, key)
-        partial = PartialNeighbours(self.folder / "partial-sampling.npz", key)
+        partial = PartialRows(self.folder / "partial-sampling.npz", key)
         rows, seconds, chunk = partial.load()
         parts = [rows] if rows is not None else []
-        self.watch.add({"sampling": seconds})
-        before = self.watch.so_far()["sampling"] - seconds
+        self.watch.add(seconds)
+        before = self.watch.so_far()["sampling"] - seconds.get("sampling", 0.0)
 
         def keep(unfinished: PartialChunk) -> str:
             rows = np.concatenate(parts) if parts else np.empty((0, self.sampler.persons), np.int64)
-            partial.save(rows, self.watch.so_far()["sampling"] - before, unfinished)
+            partial.save(rows, {"sampling": self.watch.so_far()["sampling"] - before}, unfinished)
             return f"epoch {epoch + 1} sampling {unfinished.place}"
 
         for first, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):

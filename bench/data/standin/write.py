@@ -20,6 +20,8 @@ from bench.data.standin.layouts import SETS, SIZES, SetPlan, plan
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.locks import try_lock
+from bench.processes import serve_parent
+from bench.signals import held_back
 
 VERSION = 2
 """Raised whenever the same size and seed would give other files."""
@@ -45,8 +47,8 @@ def write_standin(
 ) -> dict[str, int]:
     """Write generated sets below `root`, in the real sets' layouts; return the number of images written per set.
 
-    `size` is one of tiny, demo, full; `seed` >= 0; `sets` some of market, cuhk03, msmt, randperson. The files depend
-    on these alone: `workers` (processes; None = as many as there are cores) changes no byte. A set that is
+    `size` is one of tiny, demo, full; `seed` >= 0; `sets` some of `layouts.SETS`. The files depend on these alone:
+    `workers` (processes; None = as many as there are cores) changes no byte. A set that is
     already complete with the same size, seed and generator version is left as it is and counts 0 (with `progress`,
     a line on stderr says so); what an interrupted call left behind is drawn anew. A set appears under its name only
     when complete.
@@ -131,7 +133,7 @@ def _pool(workers: int | None, images: int) -> Iterator[ProcessPoolExecutor | No
         yield None
         return
     # Spawned, not forked: the caller may hold threads of torch or of a progress bar.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=serve_parent)
     try:
         yield pool
     finally:
@@ -204,11 +206,13 @@ def _write_set(
     batches = [items[i : i + _BATCH] for i in range(0, len(items), _BATCH)]
     draw = partial(_draw_batch, draft, stamp["seed"])
     written = 0
-    for done in pool.map(draw, batches) if pool is not None else map(draw, batches):
+    with held_back():  # the processes of the pool come to be here
+        counts = pool.map(draw, batches) if pool is not None else map(draw, batches)
+    for done in counts:
         bar.update(done)
         written += done
-    for path, text in set_plan.texts:
-        (draft / path).write_text(text, encoding="utf-8", newline="\n")
+    for path, content in set_plan.files:
+        (draft / path).write_bytes(content)
     for folder in set_plan.marked:
         _write_marker(draft / folder, stamp)
     draft.rename(root / set_plan.folder)
