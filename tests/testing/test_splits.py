@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.journal.signals import Interrupted
 from cut_at import CutAt
 
 from bench.config import Evaluation
@@ -17,6 +16,7 @@ from bench.data.cache import split_records
 from bench.errors import CellFailed
 from bench.network.matcher import Matcher
 from bench.report.columns import at_chance
+from bench.signals import Interrupted
 from bench.testing.evaluator import evaluate, pixel_baseline
 
 PERSONS = 8
