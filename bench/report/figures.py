@@ -17,11 +17,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from bench.report.board import SET_TITLES, Board, Row
+from bench.report.board import Board, Row
 from bench.report.columns import MACC, PAIR_RATE, PER_TEST, TIME, Quantity, Summary, summarise
 from bench.report.labels import Dot, legible, place_labels
 from bench.report.layout import banner
 from bench.report.notes import device
+from bench.report.titles import set_title, source_title
 
 SUFFIXES = (".png", ".pdf")
 TITLE_WIDTH = 110
@@ -78,7 +79,7 @@ def _headline(board: Board) -> Headline:
     measured = [{test for test in board.tests if row.results(test)} for row in board.rows]
     common = set.intersection(*filter(None, measured)) if any(measured) else set()
     tests = tuple(test for test in board.tests if test in common)
-    return Headline(f"mAP (%), {' and '.join(SET_TITLES[test] for test in tests)}", tests)
+    return Headline(f"mAP (%), {' and '.join(set_title(test) for test in tests)}", tests)
 
 
 def _bars(board: Board, rows: Sequence[Row], headline: Headline) -> Figure:
@@ -184,7 +185,7 @@ def _scatter(
 
 def _title(board: Board, what: str, speeds: bool) -> tuple[str, str]:
     """The title's text and colour; where speeds are shown, it warns of devices that cannot be compared."""
-    trains = "" if len(board.trains) > 1 else f", trained on {SET_TITLES[board.trains[0]]}"
+    trains = "" if len(board.trains) > 1 else f", trained on {source_title(board.trains[0])}"
     lines = [f"{board.study.title}: {what}", f"{board.setting.title}{trains}"]
     if speeds and len({device(record) for row in board.rows for record in row.records}) > 1:
         lines.append("made on different devices, whose speeds cannot be compared: see the notes of the tables")

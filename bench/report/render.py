@@ -32,6 +32,8 @@ LATEX_CHARACTERS = {
     "±": r"$\pm$",
     "·": r"$\cdot$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "→": r"$\rightarrow$",
     "✓": r"$\checkmark$",
     # Behind a line's end, LaTeX takes these for the end's own arguments.
     **{character: f"{{{character}}}" for character in "[]*"},
