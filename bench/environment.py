@@ -1,11 +1,9 @@
-"""What surrounds every process of a run: variables that it needs, CPUs that it may use, streams that take any text."""
+"""What surrounds every process of a run: variables that it needs, and the CPUs that it may use."""
 
 from __future__ import annotations
 
-import io
 import math
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,10 +61,3 @@ def _limits(folder: Path) -> Iterator[float]:
                 yield int(quota) / int(period)
         except (OSError, ValueError):
             continue
-
-
-def write_any_text() -> None:
-    """Let stdout and stderr write what their encoding lacks, and bytes of paths that are no text, as escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")

@@ -10,15 +10,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from submitit import DebugExecutor, LocalExecutor
 
-from bench.environment import write_any_text
-from bench.errors import UserError
+from bench.errors import CellFailed, UserError
 from bench.running.cell import CellTask, run_cell
 from bench.running.jobs import ClusterSettings, Entry, Job, write_job
-from bench.running.runner import Outcome, default_jobs, run_all
+from bench.running.outcome import Outcome, outcome_after
+from bench.running.runner import default_jobs, run_all
+from bench.signals import Interrupted, Interruption
+from bench.streams import tolerant_streams
 from slurm.snapshot import freeze, keep_head
 
 NO_LIMIT_MINUTES = 60 * 24 * 365
@@ -86,12 +87,18 @@ class DebugCluster(LocalCluster):
     """This process: one run after the other, where a debugger can look."""
 
     def submit(self, tasks: Sequence[CellTask]) -> str:
-        """Run them all, and say how each ended."""
-        folder = self.settings.results.absolute() / "submissions" / "debug"
-        executor = DebugExecutor(folder)
-        for task in tasks:
-            code = executor.submit(run_cell, task).result()
-            print(f"{task.label}  {task.config.train} seed {task.config.seed}  exit code {code}", flush=True)
+        """Run them all, and say how each ended. Raises CellFailed in the end if some failed."""
+        executor = DebugExecutor(self.settings.results.absolute() / "submissions" / "debug")
+        failed = []
+        with Interruption().watching() as interruption:
+            for task in tasks:
+                outcome = outcome_after(task, executor.submit(run_cell, task).result())
+                interruption.obey()
+                told = f"FAILED: {outcome.reason}" if outcome.failed else outcome.reason or "done"
+                print(f"{task.label}  {task.config.train} seed {task.config.seed}  {told}", flush=True)
+                failed += [task.label] if outcome.failed else []
+        if failed:
+            raise CellFailed(f"{len(failed)} of {len(tasks)} runs failed: {', '.join(failed)}")
         return f"{len(tasks)} runs were run in this process"
 
 
@@ -101,18 +108,12 @@ def run_tasks(tasks: Sequence[CellTask], jobs: int, devices: Sequence[str], visi
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
-    write_any_text()
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, leave)
-    try:
-        outcomes = run_all(tasks, jobs, _tell, devices)
-    except KeyboardInterrupt:
-        print("asked to leave; all runs have saved", flush=True)
-        return 0
+    with tolerant_streams():
+        try:
+            outcomes = run_all(tasks, jobs, _tell, devices)
+        except Interrupted as stop:
+            print(f"asked to leave ({stop.signal_name}); all runs have saved", flush=True)
+            return 0
     return sum(outcome.failed for outcome in outcomes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import shutil
 import subprocess
 import time
@@ -48,9 +48,7 @@ def ask(*command: str, patience: float = PATIENCE) -> str:
 
 def queue() -> dict[tuple[str, int | None], Entry]:
     """This user's jobs, by name and place in their array: those that wait, run or ended lately."""
-    lines = ask(
-        "squeue", f"--user={getpass.getuser()}", "--states=all", "--array", "--noheader", "--format=%j|%K|%i|%T|%r"
-    )
+    lines = ask("squeue", f"--user={os.getuid()}", "--states=all", "--array", "--noheader", "--format=%j|%K|%i|%T|%r")
     found = {}
     for line in lines.splitlines():
         name, index, identity, state, reason = (part.strip() for part in line.split("|", 4))

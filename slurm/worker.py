@@ -11,11 +11,13 @@ import time
 from dataclasses import dataclass
 from types import FrameType
 
-from bench.environment import write_any_text
 from bench.errors import UserError
 from bench.journal.heartbeat import State, present_job, read_heartbeat, restate
-from bench.journal.signals import STOP_SIGNALS
+from bench.processes import follow_parent, how_it_ended
 from bench.running.cell import BUSY, INTERRUPTED, CellTask, run_cell
+from bench.running.outcome import outcome_after
+from bench.signals import STOP_SIGNALS
+from bench.streams import tolerant_streams
 from slurm import queue
 from slurm.queue import JobInfo
 
@@ -38,10 +40,10 @@ class Decision:
 
 def run_job(task: CellTask) -> str:
     """Run a cell to its end, as far as this job gets; returns how it ended."""
-    write_any_text()
-    outcome = _Supervisor(task).run()
-    print(f"{task.cell}: {outcome}", flush=True)
-    return outcome
+    with tolerant_streams():
+        outcome = _Supervisor(task).run()
+        print(f"{task.cell}: {outcome}", flush=True)
+        return outcome
 
 
 def decide(job: JobInfo, signal_name: str, restarts: int, now: float, announced: float = 120.0) -> Decision:
@@ -83,14 +85,15 @@ class _Supervisor:
             if code == INTERRUPTED:
                 return self._settle()
             if code >= 0 and code != BUSY:
-                return "done" if code == 0 else "failed"
+                outcome = outcome_after(self.task, code)
+                return f"failed: {outcome.reason}" if outcome.failed else "done"
             if self.told:
                 # Nothing of this process was saved, but what was before is safe.
                 return self._settle()
             if code == BUSY:
                 time.sleep(BUSY_SECONDS)
             else:
-                print(f"the process was ended by {signal.Signals(-code).name}; starting it again", file=sys.stderr)
+                print(f"the process {how_it_ended(code)}; starting it again", file=sys.stderr)
 
     def _run_once(self) -> int:
         # A signal between the fork and the cell's first look would be lost: it is held back until the cell listens.
@@ -139,4 +142,5 @@ def _ask_and_decide(identity: str, signal_name: str) -> Decision:
 
 
 def _child(task: CellTask) -> None:
+    follow_parent()
     raise SystemExit(run_cell(task))

@@ -11,7 +11,7 @@ import variants
 from bench.commands.common import add_results, at_a_time, at_least_one, example, head_words
 from bench.config import one_of, split_words
 from bench.environment import cpus
-from bench.errors import UserError
+from bench.errors import CellFailed, UserError
 from bench.perf import DEFAULT_PARTS, PARTS
 from bench.progress import Progress
 
@@ -62,15 +62,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0."""
+    """Exit code 0. Raises CellFailed, once the tables are printed, if they cannot be stored."""
     import torch
 
+    from bench.journal.provenance import check_kernel, now
     from bench.perf.measure import available_bytes
-    from bench.perf.records import PerfSizes
-    from bench.perf.run import PerfPlan, measure, subjects_of
+    from bench.perf.records import FOLDER, PerfSizes, write_perf
+    from bench.perf.run import PerfPlan, measure, record_of, subjects_of
     from bench.report.render import notes_text, to_text
     from bench.report.speed import speed_tables
-    from bench.running.preflight import resolve_device
+    from bench.running.devices import resolve_device
+    from bench.running.preflight import check_writable
 
     dtypes = tuple(one_of("dtype", word, DTYPES) for word in split_words(arguments.dtype) or ())
     parts = tuple(one_of("part", word, PARTS) for word in split_words(arguments.only) or DEFAULT_PARTS)
@@ -85,10 +87,23 @@ def run(arguments: argparse.Namespace) -> int:
         _try_from_outside(subject, sizes)
     memory = available_bytes(device)
     plan = PerfPlan(sizes, subjects, dtypes, parts, arguments.repeats, arguments.threads, device, memory)
-    record, path = measure(plan, arguments.results, Progress(shown=sys.stderr.isatty()))
+    check_kernel(device)
+    check_writable(arguments.results / FOLDER)
+    started, findings = now(), []
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for table in speed_tables([record]):
-        print(to_text(table, width), notes_text(table, width), sep="\n")
+    try:
+        for found in measure(plan, Progress(shown=sys.stderr.isatty())):
+            findings.append(found)
+    finally:
+        # What was measured is shown, whatever came in the way of the rest.
+        record = record_of(plan, started, findings)
+        for table in speed_tables([record]):
+            print(to_text(table, width), notes_text(table, width), sep="\n")
+    try:
+        path = write_perf(arguments.results, record)
+    except OSError as fault:
+        folder = arguments.results / FOLDER
+        raise CellFailed(f"the tables above could not be stored in {folder}: {fault.strerror}") from fault
     print(f"Written to {path}.")
     return 0
 

@@ -12,6 +12,7 @@ from bench.commands.common import Selection, add_places, add_selection, at_least
 from bench.journal.reading import told
 from bench.progress import sentence
 from bench.running.ledger import KINDS, CellState, Ledger
+from bench.streams import lost_output
 from bench.study.names import tell_apart
 
 
@@ -38,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0, or 1 if it cannot be read how far some run is."""
+    """Exit code: 0, or 1 if it cannot be read how far some run is. Watching ends, too, when nobody reads any more."""
     from bench.commands.cluster import ledger
 
     selection = read_selection(arguments)
@@ -52,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.watch and sys.stdout.isatty():
             print("\033[2J\033[H", end="")
         print(render(selection, states, book, arguments.results), flush=True)
-        if not arguments.watch or not any(state.busy for state in states.values()):
+        busy = any(state.busy for state in states.values())
+        if not arguments.watch or not busy or lost_output():
             return 1 if any(state.kind == "unreadable" for state in states.values()) else 0
         time.sleep(arguments.watch)
 

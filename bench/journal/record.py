@@ -14,7 +14,7 @@ import secrets
 import shutil
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -149,7 +149,8 @@ class Record(Settings):
     """A run's own account of itself. A failed one keeps what it had reached; with a `weights_hash` it was trained."""
 
     cell: str
-    status: Literal["done", "failed"]
+    status: Literal["done", "trained", "failed"]
+    """"trained" until all tests that were asked for are there."""
     label: str
     config: CellConfig
     """As resolved: the identity of the run together with `numerics` and `fingerprint`."""
@@ -179,6 +180,18 @@ class Record(Settings):
     def result(self, test: str, state: str = "trained") -> TestResult | None:
         """The result on a test set, or None."""
         return next((item for item in self.tests if item.test == test and item.state == state), None)
+
+    def lacking(self, tests: Iterable[str], states: Iterable[str] = ("trained",)) -> list[tuple[str, str]]:
+        """(test set, state) pairs without a result."""
+        return [(test, state) for state in states for test in tests if self.result(test, state) is None]
+
+    def is_done(self, tests: Iterable[str] = (), states: Iterable[str] = ("trained",)) -> bool:
+        """Whether the run has come to its end, with all results that are asked for: the one answer to this question.
+
+        What a run of an earlier version says is not enough: it said done before its tests.
+        """
+        tested = any(item.state == "trained" for item in self.tests)
+        return self.status == "done" and tested and not self.lacking(tests, states)
 
     @property
     def training_seconds(self) -> float:

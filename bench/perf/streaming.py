@@ -11,7 +11,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from bench.config import Evaluation, Option, Scoring
 from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.network.matcher import Matcher
+from bench.processes import call_apart
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
 from bench.testing.evaluator import evaluate
 from bench.testing.scoring import Scorer
@@ -134,8 +134,7 @@ def made_up_set(case: StreamingCase, part: int = 0, parts: int = 1) -> tuple[Dat
 def _in_fresh_process(case: StreamingCase, part: int, parts: int) -> _Part:
     # A process that ran nothing before: what earlier work left in memory would be counted, or hide what is needed.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_run, case, part, parts).result()
+    return call_apart(context, _run, case, part, parts)
 
 
 def _run(case: StreamingCase, part: int, parts: int) -> _Part:

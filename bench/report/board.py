@@ -131,6 +131,11 @@ class Row:
         """The seeds whose run failed."""
         return [record for record in self.records if record.status == "failed"]
 
+    @property
+    def unfinished(self) -> list[Record]:
+        """The seeds whose run is still to be tested, or was cut off in its tests."""
+        return [record for record in self.records if not record.is_done() and record.status != "failed"]
+
     def _measurements(self, state: State) -> list[Measurement]:
         if self.kind == "level":
             return [Measurement(self.levels, self.tests)]

@@ -131,12 +131,12 @@ def _choose(candidates: Sequence[Record], cell: Cell) -> tuple[Record | None, li
 
 
 def _rank(record: Record) -> tuple[bool, str]:
-    return record.status == "done", record.provenance.finished
+    return record.is_done(), record.provenance.finished
 
 
 def _difference(record: Record, chosen: Record) -> str:
-    if record.status != chosen.status:
-        return "failed, run again since"
+    if chosen.is_done() and not record.is_done():
+        return f"{'failed' if record.status == 'failed' else 'unfinished'}, run again since"
     if record.fingerprint != chosen.fingerprint:
         return "on other training data"
     if record.config.training.precision != chosen.config.training.precision:

@@ -85,6 +85,12 @@ def failures(row: Row) -> list[str]:
     return [f"{_seeds(seeds)} {reason}" for reason, seeds in reasons.items()]
 
 
+def unfinished(row: Row) -> list[str]:
+    """A sentence on the seeds that are trained and have not come to the end of their tests."""
+    found = [record.config.seed for record in row.unfinished]
+    return [f"{_seeds(found)} trained, without all tests yet; `bench run` again goes on."] if found else []
+
+
 def skipped_steps(row: Row) -> list[str]:
     """How many training steps of a row's runs changed nothing."""
     skipped, steps = (sum(getattr(record, name) for record in row.records) for name in ("skipped_steps", "steps"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,9 +153,12 @@ def _no_backend() -> Iterator[None]:
 
 
 def _head(records: Sequence[Record], results: Path) -> list[str]:
-    counts = Counter(record.status for record in records)
     count = f"{len(records)} run{'' if len(records) == 1 else 's'}"
-    return [one_line(f"{count} in {results}: {counts['done']} done, {counts['failed']} failed.")]
+    done = sum(record.is_done() for record in records)
+    failed = sum(record.status == "failed" for record in records)
+    rest = len(records) - done - failed
+    unfinished = f", {rest} unfinished" if rest else ""
+    return [one_line(f"{count} in {results}: {done} done, {failed} failed{unfinished}.")]
 
 
 def _section(board: Board, made: Sequence[Table], pictures: Iterable[str]) -> str:

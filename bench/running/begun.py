@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.config import CellConfig
 from bench.errors import UserError
+from bench.journal.reading import Unreadable
 from bench.journal.record import CHECKPOINT, read_record
 from bench.progress import Progress
 from bench.running.jobs import Scheduler
@@ -51,8 +52,11 @@ def as_begun(
 
 
 def _standing(path: Path, own: str) -> tuple[bool, bool, bool]:
-    record = read_record(path)
-    return record is not None and record.status == "done", path.name == own, (path / CHECKPOINT).exists()
+    try:
+        record = read_record(path)
+    except Unreadable:
+        record = None
+    return record is not None and record.is_done(), path.name == own, (path / CHECKPOINT).exists()
 
 
 def _difference(begun: CellConfig, here: CellConfig) -> str:

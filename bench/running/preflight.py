@@ -16,6 +16,7 @@ from bench.data.cache import load_images
 from bench.data.splits import files_not_needed
 from bench.environment import cpus
 from bench.errors import UserError
+from bench.journal.provenance import check_kernel
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.reading import Unreadable
 from bench.journal.record import TestResult, read_record
@@ -39,6 +40,8 @@ class Target:
     device: str
     bf16: bool
     cpus: int
+    here: bool = False
+    """Whether it is the present one."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,10 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     Raises UserError, one sentence or a short list, for whatever the person at the keyboard can mend.
     """
     if options.writes:
-        check_writable(options.results)
+        check_writable(options.results / "runs")
+    _check_kernel(cells, options)
     datasets = _load_datasets(cells, options)
+    _check_training_sets(cells, datasets)
     targets = [options.target(cell) for cell in cells]
     configs = [
         resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
@@ -124,14 +129,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
 def local_target(device: str) -> Target:
     """This machine, with one of its devices."""
     bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
-    return Target(device, bf16, cpus())
-
-
-def devices_at_hand(name: str) -> tuple[str, ...]:
-    """The devices over which runs are spread: all GPUs of this machine for "auto" and "cuda", else the one named."""
-    if name in ("auto", "cuda") and torch.cuda.device_count() > 1:
-        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-    return (resolve_device(name),)
+    return Target(device, bf16, cpus(), here=True)
 
 
 def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
@@ -151,27 +149,15 @@ def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def resolve_device(name: str) -> str:
-    """ "auto" is the first GPU, or the CPU. Raises UserError for devices that are not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+def check_writable(folder: Path) -> None:
+    """Raise UserError if nothing can be written to a folder below the results folder; it is made if need be."""
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as fault:
-        raise UserError(f"--device {name}: not usable here ({str(fault).splitlines()[0]}); try --device cpu") from fault
-    return str(device)
-
-
-def check_writable(results: Path) -> None:
-    """Raise UserError if nothing can be written below the results folder, or no file be locked there."""
-    try:
-        (results / "runs").mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=results / "runs") as file:
-            _check_locks(file, results)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            _check_locks(file, folder.parent)
     except OSError as fault:
         raise UserError(
-            f"cannot write to the results folder {results} ({fault.strerror}); choose another with --results"
+            f"cannot write to the results folder {folder.parent} ({fault.strerror}); choose another with --results"
         ) from fault
 
 
@@ -183,6 +169,23 @@ def _check_locks(file: IO[bytes], results: Path) -> None:
             f"files in the results folder {results} cannot be locked ({fault.strerror}), as is needed to keep two "
             "processes from one run; choose a folder on another file system with --results"
         ) from fault
+
+
+def _check_kernel(cells: Sequence[Cell], options: RunOptions) -> None:
+    """The matching operator is compiled now, where runs are made on this machine."""
+    targets = {target.device if target.here else None for target in map(options.target, cells)}
+    for device in targets:
+        check_kernel(torch.device(device) if device is not None else None)
+
+
+def _check_training_sets(cells: Sequence[Cell], datasets: dict[str, Dataset]) -> None:
+    for name in dict.fromkeys(cell.config.train for cell in cells):
+        persons = len({record.person for record in datasets[name].train})
+        if persons < 2:
+            raise UserError(
+                f"{name} in {datasets[name].root} has {persons} training person{'' if persons == 1 else 's'}; "
+                "matching can be learned from two on"
+            )
 
 
 def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Dataset]:

@@ -34,7 +34,8 @@ def begin(tmp_path):
         folder.mkdir(parents=True)
         write_started(folder, Started(label=cell.label, config=config, numerics=cell.numerics))
         if status is not None:
-            made = made_up_runs.run(tmp_path, cell, [], folder.name, config=config, status=status, fingerprint=data)
+            tests = made_up_runs.both((0.3, 0.2), (0.7, 0.4)) if status == "done" else []
+            made = made_up_runs.run(tmp_path, cell, tests, folder.name, config=config, status=status, fingerprint=data)
             assert isinstance(made, Record)
         else:
             (folder / CHECKPOINT).touch()

@@ -299,7 +299,7 @@ def test_debug_runs_in_this_process(bench, tiny_data, tmp_path):
         f"{str(tiny_data)!r}, '--results', {str(tmp_path)!r}]))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0 and "exit code 0" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "seed 0  done" in done.stdout, done.stdout + done.stderr
     [record] = read_records(tmp_path)
     assert record.status == "done"
 

@@ -14,9 +14,9 @@ from bench.config import Evaluation
 from bench.data import Dataset, ImageRecord, Split
 from bench.data.cache import split_records
 from bench.errors import CellFailed
-from bench.journal.signals import Interrupted
 from bench.network.matcher import Matcher
 from bench.report.columns import at_chance
+from bench.signals import Interrupted
 from bench.testing.evaluator import evaluate, pixel_baseline
 
 PERSONS = 8

@@ -10,8 +10,8 @@ from cut_at import CutAt, trainer_of
 
 from bench.errors import CellFailed
 from bench.journal.record import CHECKPOINT
-from bench.journal.signals import Interrupted
 from bench.progress import Progress
+from bench.signals import Interrupted
 
 
 @pytest.fixture

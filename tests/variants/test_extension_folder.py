@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,35 @@ def test_tildes_are_the_home_folder_and_nothing_counts_as_unset(home, monkeypatc
     assert native._cache() == home / place
 
 
-def test_a_home_that_is_not_known_is_said(home, monkeypatch):
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)
-    with pytest.raises(FileNotFoundError, match="no home folder is known"):
+def unknown(path: str) -> str:
+    """What `expanduser` gives where neither HOME nor the system tells of a home folder."""
+    return path
+
+
+def cannot_be_written(path: Path, mode: int) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    "without", [("os.path.expanduser", unknown), ("variants.kernels.native.os.access", cannot_be_written)]
+)
+def test_without_a_home_that_can_be_written_it_is_in_a_folder_of_ones_own(home, monkeypatch, without):
+    monkeypatch.setattr("tempfile.tempdir", str(home))
+    monkeypatch.setattr(*without)
+    folder = native._cache()
+    assert folder.parent == home and folder.stat().st_mode & 0o777 == 0o700
+    assert native._cache() == folder
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(mode=0o777), lambda path: path.symlink_to("elsewhere")])
+def test_a_folder_of_that_name_that_others_could_write_to_is_not_taken(home, monkeypatch, make):
+    monkeypatch.setattr("tempfile.tempdir", str(home))
+    monkeypatch.setattr("os.path.expanduser", unknown)
+    own = home / f"pairbench-{os.getuid()}"
+    before = os.umask(0)
+    try:
+        make(own)
+    finally:
+        os.umask(before)
+    with pytest.raises(OSError, match=r"is not this user's own|File exists"):
         native._cache()

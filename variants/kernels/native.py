@@ -17,7 +17,9 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
+import tempfile
 from pathlib import Path
 
 import torch
@@ -175,13 +177,30 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _cache() -> Path:
-    """Where torch.utils.cpp_extension keeps its builds (without importing it: it needs setuptools)."""
+    """Where torch.utils.cpp_extension keeps its builds (without importing it: it needs setuptools).
+
+    In a container a user may have no home, or one that cannot be written: then a folder among the temporary ones.
+    """
     try:
         if named := os.environ.get("TORCH_EXTENSIONS_DIR"):
             return Path(named).expanduser()
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch_extensions"
-    except RuntimeError as fault:
-        raise FileNotFoundError("no home folder is known; name a folder in TORCH_EXTENSIONS_DIR") from fault
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch_extensions"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    except (RuntimeError, OSError):  # RuntimeError: nobody knows where this user's home is
+        pass
+    return _own_temporary_folder()
+
+
+def _own_temporary_folder() -> Path:
+    """A folder that nobody else can write to, so that no foreign code is loaded. Raises OSError without one."""
+    folder = Path(tempfile.gettempdir()) / f"pairbench-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not this user's own")
+    return folder
 
 
 def _cpu() -> str:

@@ -20,6 +20,8 @@ from bench.data.standin.layouts import SETS, SIZES, SetPlan, plan
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.locks import try_lock
+from bench.processes import serve_parent
+from bench.signals import held_back
 
 VERSION = 2
 """Raised whenever the same size and seed would give other files."""
@@ -131,7 +133,7 @@ def _pool(workers: int | None, images: int) -> Iterator[ProcessPoolExecutor | No
         yield None
         return
     # Spawned, not forked: the caller may hold threads of torch or of a progress bar.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=serve_parent)
     try:
         yield pool
     finally:
@@ -204,7 +206,9 @@ def _write_set(
     batches = [items[i : i + _BATCH] for i in range(0, len(items), _BATCH)]
     draw = partial(_draw_batch, draft, stamp["seed"])
     written = 0
-    for done in pool.map(draw, batches) if pool is not None else map(draw, batches):
+    with held_back():  # the processes of the pool come to be here
+        counts = pool.map(draw, batches) if pool is not None else map(draw, batches)
+    for done in counts:
         bar.update(done)
         written += done
     for path, content in set_plan.files:
