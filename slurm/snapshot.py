@@ -14,7 +14,7 @@ from pathlib import Path
 import bench
 from bench.journal.provenance import SNAPSHOT, code_version
 
-SUFFIXES = (".py", ".yaml", ".cpp", ".h")
+SUFFIXES = (".py", ".yaml", ".json", ".cpp", ".h")
 PACKAGES = ("bench", "variants", "slurm")
 DATA = ("results/__init__.py", "results/paper.yaml", "results/literature.yaml")
 
