@@ -18,8 +18,8 @@ from bench.running.cell import CellTask, run_cell
 from bench.running.jobs import ClusterSettings, Entry, Job, write_job
 from bench.running.outcome import Outcome, outcome_after
 from bench.running.runner import default_jobs, run_all
-from bench.signals import Interrupted, Interruption
-from bench.streams import tolerant_streams
+from bench.system.signals import Interrupted, Interruption
+from bench.system.streams import tolerant_streams
 from slurm.snapshot import freeze, keep_head
 
 NO_LIMIT_MINUTES = 60 * 24 * 365

@@ -13,11 +13,11 @@ from types import FrameType
 
 from bench.errors import UserError
 from bench.journal.heartbeat import State, present_job, read_heartbeat, restate
-from bench.processes import follow_parent, how_it_ended
 from bench.running.cell import BUSY, INTERRUPTED, CellTask, run_cell
 from bench.running.outcome import outcome_after
-from bench.signals import STOP_SIGNALS
-from bench.streams import tolerant_streams
+from bench.system.processes import follow_parent, how_it_ended
+from bench.system.signals import STOP_SIGNALS
+from bench.system.streams import tolerant_streams
 from slurm import queue
 from slurm.queue import JobInfo
 

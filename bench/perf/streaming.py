@@ -24,8 +24,8 @@ from bench.config import Evaluation, Option, Scoring
 from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.network.matcher import Matcher
-from bench.processes import call_apart
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
+from bench.system.processes import call_apart
 from bench.testing.evaluator import evaluate
 from bench.testing.scoring import Scorer
 

@@ -36,8 +36,8 @@ from bench.journal.record import (
 )
 from bench.network.matcher import Matcher, count_parameters, weights_hash
 from bench.progress import QUIET, Progress
-from bench.signals import Interrupted, Interruption
-from bench.streams import tolerant_streams
+from bench.system.signals import Interrupted, Interruption
+from bench.system.streams import tolerant_streams
 from bench.testing.evaluator import evaluate
 from bench.training.trainer import Trainer, calibrate
 

@@ -33,7 +33,7 @@ from bench.data import NAMES, describe
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.record import Record, Started
-from bench.paths import expand
+from bench.system.paths import expand
 from bench.values import read_yaml
 
 TRAINER_NUMERICS = 2

@@ -19,7 +19,7 @@ from bench.journal.pulse import Pulse
 from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
 from bench.stopwatch import Stopwatch
-from bench.testing.budget import Work, check_not_empty, plan_scoring
+from bench.testing.memory_budget import Work, check_not_empty, plan_scoring
 from bench.testing.spill import SpilledRepr
 from variants._base import Head, Repr
 

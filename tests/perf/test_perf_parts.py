@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from bench.config import Augmentation, Evaluation
-from bench.data.batches import pick, to_float
 from bench.data.images import decode
+from bench.data.tensors import pick, to_float
 from bench.errors import UserError
 from bench.perf.data_path import change_with_pillow, draw_jpegs, measure_data_path
 from bench.perf.ranking import measure_ranking

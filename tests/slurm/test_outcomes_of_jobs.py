@@ -8,7 +8,7 @@ import pytest
 
 from bench.journal.record import read_record, write_record
 from bench.running.cell import FAILED, INTERRUPTED, failed_record
-from bench.signals import Interrupted, Interruption
+from bench.system.signals import Interrupted, Interruption
 from slurm import local, worker
 
 DEBUG = ("run", "--cluster", "debug", "--variants", "ViT,cosine,Transformer", "--preset", "tiny")

@@ -7,7 +7,7 @@ from cut_at import CutAt
 
 from bench.config import Evaluation
 from bench.network.matcher import Matcher
-from bench.signals import Interrupted
+from bench.system.signals import Interrupted
 from bench.testing.evaluator import evaluate
 
 

@@ -16,7 +16,7 @@ from bench.data.cache import split_records
 from bench.errors import CellFailed
 from bench.network.matcher import Matcher
 from bench.report.columns import at_chance
-from bench.signals import Interrupted
+from bench.system.signals import Interrupted
 from bench.testing.evaluator import evaluate, pixel_baseline
 
 PERSONS = 8

@@ -13,10 +13,10 @@ from bench.config import Evaluation
 from bench.errors import CellFailed, UserError
 from bench.network.matcher import Matcher
 from bench.progress import Progress
-from bench.testing import budget as budgeting
 from bench.testing import evaluator, scoring
-from bench.testing.budget import Work, plan_scoring
+from bench.testing import memory_budget as budgeting
 from bench.testing.evaluator import evaluate
+from bench.testing.memory_budget import Work, plan_scoring
 from bench.testing.spill import SpilledRepr
 from variants._base import Repr
 from variants.kernels import plain
