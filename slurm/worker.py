@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import multiprocessing
 import os
@@ -9,13 +10,16 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 from bench.errors import UserError
 from bench.journal.heartbeat import State, present_job, read_heartbeat, restate
 from bench.journal.signals import STOP_SIGNALS
-from bench.running.cell import BUSY, INTERRUPTED, CellTask, run_cell
+from bench.running.cell import BUSY, FAILED, INTERRUPTED, CellTask, run_cell
 from slurm import queue
+from slurm.folder import working_in
 from slurm.queue import JobInfo
 
 SIGNAL_SECONDS = "BENCH_SIGNAL_SECONDS"
@@ -35,10 +39,13 @@ class Decision:
     reason: str
 
 
-def run_job(task: CellTask) -> str:
-    """Run a cell to its end, as far as this job gets; returns how it ended."""
-    outcome = _Supervisor(task).run()
-    print(f"{task.cell}: {outcome}", flush=True)
+def run_job(task: CellTask, given_in: Path) -> str:
+    """Run a cell to its end, as far as this job gets; returns how it ended.
+
+    The cell works in the folder in which the command was given, while the job keeps to that of its submission.
+    """
+    outcome = _Supervisor(task, given_in).run()
+    _say(f"{task.cell}: {outcome}")
     return outcome
 
 
@@ -69,8 +76,8 @@ def decide(job: JobInfo, signal_name: str, restarts: int, now: float, announced:
 class _Supervisor:
     """Starts the cell again where its process died; the cell itself fails when that happens time and again."""
 
-    def __init__(self, task: CellTask) -> None:
-        self.task, self.child, self.told = task, None, False
+    def __init__(self, task: CellTask, given_in: Path) -> None:
+        self.task, self.given_in, self.child, self.told = task, given_in, None, False
 
     def run(self) -> str:
         # These replace Submitit's own handlers, which guess whether a signal means a time-out.
@@ -88,14 +95,20 @@ class _Supervisor:
             if code == BUSY:
                 time.sleep(BUSY_SECONDS)
             else:
-                print(f"the process was ended by {signal.Signals(-code).name}; starting it again", file=sys.stderr)
+                _say(f"the process was ended by {_signal_name(-code)}; starting it again", sys.stderr)
 
     def _run_once(self) -> int:
         # A signal between the fork and the cell's first look would be lost: it is held back until the cell listens.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        self.child = multiprocessing.get_context("fork").Process(target=_child, args=(self.task,))
-        self.child.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        self.child = multiprocessing.get_context("fork").Process(target=_child, args=(self.task, self.given_in))
+        try:
+            self.child.start()
+        except OSError as fault:
+            _say(f"cannot start the run's process: {fault.strerror}", sys.stderr)
+            self.child = None
+            return FAILED
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         self.child.join()
         return self.child.exitcode
 
@@ -113,28 +126,51 @@ class _Supervisor:
         heartbeat = read_heartbeat(self.task.folder)
         signal_name = heartbeat.reason if heartbeat is not None else ""
         decision = _ask_and_decide(identity, signal_name)
-        restate(self.task.folder, decision.state, decision.reason)
-        print(f"{decision.state}: {decision.reason}", flush=True)
+        # A disk that is full now may have room when the job starts again: nothing keeps it from its place in the queue.
+        try:
+            restate(self.task.folder, decision.state, decision.reason)
+        except OSError as fault:
+            _say(f"{self.task.folder}: {fault.strerror}", sys.stderr)
+        _say(f"{decision.state}: {decision.reason}")
         if decision.requeue:
             try:
                 queue.requeue(identity)
             except UserError as fault:
                 # "Job is pending execution": SLURM was quicker.
-                print(f"not requeued: {fault}", file=sys.stderr, flush=True)
+                _say(f"not requeued: {fault}", sys.stderr)
         return decision.state
 
 
 def _ask_and_decide(identity: str, signal_name: str) -> Decision:
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    announced = float(os.environ.get(SIGNAL_SECONDS, "120"))
+    restarts = _whole_number("SLURM_RESTART_COUNT", 0)
+    announced = _whole_number(SIGNAL_SECONDS, 120)
     for _ in range(3):
         try:
             return decide(queue.show_job(identity), signal_name, restarts, time.time(), announced)
         except UserError as fault:
-            print(f"cannot ask SLURM: {fault}", file=sys.stderr, flush=True)
+            _say(f"cannot ask SLURM: {fault}", sys.stderr)
             time.sleep(1.0)
     return Decision("preempted", True, f"told to leave by {signal_name}; SLURM does not say why")
 
 
-def _child(task: CellTask) -> None:
-    raise SystemExit(run_cell(task))
+def _child(task: CellTask, given_in: Path) -> None:
+    with working_in(given_in):
+        raise SystemExit(run_cell(task))
+
+
+def _say(sentence: str, stream: TextIO | None = None) -> None:
+    """A line of the job's log. What becomes of the run never depends on whether it can be written."""
+    with contextlib.suppress(OSError):
+        print(sentence, file=stream, flush=True)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # one of the many that have no name
+
+
+def _whole_number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else default

@@ -163,3 +163,36 @@ def campaign_of(tiny_data, tmp_path_factory):
 
     yield make
     empty_queue()
+
+
+@pytest.fixture
+def played_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """SLURM's commands on the PATH; sbatch counts its calls and answers as told."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def play(**commands: str) -> Path:
+        defaults = {
+            "srun": "exit 1", "squeue": "true", "scontrol": "echo 'MaxArraySize = 4'", "scancel": "true",
+            "sbatch": f"echo x >> {tmp_path / 'calls'}; echo Submitted batch job 7",
+        }  # fmt: skip
+        for name, body in {**defaults, **commands}.items():
+            (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        return tmp_path / "calls"
+
+    return play
+
+
+@pytest.fixture
+def submit(bench, tiny_data: Path, tmp_path: Path) -> Callable[..., Outcome]:
+    """Call `bench run --cluster slurm` for some rows and seeds on tiny data."""
+
+    def call(*arguments, rows="ViT", seeds="2"):
+        return bench(
+            "run", "--cluster", "slurm", "--variants", rows, "--preset", "tiny", "--seeds", seeds, "--data-dir",
+            tiny_data, "--results", tmp_path / "results", "--resource", "gpus=0", "--resource", "cpus=1", *arguments,
+        )  # fmt: skip
+
+    return call

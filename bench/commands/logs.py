@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
+import stat
+import sys
 from pathlib import Path
 
 from bench.commands.common import add_results, at_least_one, example
@@ -27,24 +31,48 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0. Raises UserError for a run that is not there, or a name that several runs begin with."""
+    """Exit code 0; 1 if a log cannot be read.
+
+    Raises UserError for a run that is not there, or a name that several runs begin with.
+    """
     from bench.commands.cluster import ledger
 
     folder = find_cell(arguments.results, arguments.cell)
     state = ledger(arguments.results).state_of_folder(folder)
     print(f"{folder.name}: {state}" + (f": {state.reason}" if state.reason else ""))
     job = read_job(folder)
-    logs = [folder / "log.jsonl", *(job_logs(job) if job is not None else []), folder / "error.log"]
-    for log in logs:
-        if log.exists():
-            print(f"\n==> {log} <==")
-            print("\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-arguments.lines :]))
-    return 0
+    unread = []
+    for log in [folder / "log.jsonl", *(job_logs(job) if job is not None else []), folder / "error.log"]:
+        try:
+            end = last_lines(log, arguments.lines)
+        except FileNotFoundError:
+            continue
+        except OSError as fault:
+            unread.append(f"bench logs: {log} cannot be read: {fault.strerror}")
+            continue
+        print(f"\n==> {log} <==")
+        print("\n".join(end))
+    for sentence in unread:
+        print(sentence, file=sys.stderr)
+    return 1 if unread else 0
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The end of a log. Raises OSError where it cannot be read, or is no file that has an end."""
+    if not stat.S_ISREG(log.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
 
 
 def find_cell(results: Path, name: str) -> Path:
     """The folder of the one run whose id begins with `name`."""
-    folders = sorted(path for path in (results / "runs").glob("*") if path.is_dir())
+    try:
+        with os.scandir(results / "runs") as entries:
+            folders = sorted(Path(entry) for entry in entries if entry.is_dir())
+    except FileNotFoundError:
+        folders = []
+    except OSError as fault:
+        raise UserError(f"{results / 'runs'} cannot be read: {fault.strerror}") from fault
     found = [path for path in folders if path.name == name] or [path for path in folders if path.name.startswith(name)]
     if len(found) == 1:
         return found[0]

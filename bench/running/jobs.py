@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from bench.config import Settings
 from bench.journal.record import write_atomically
+from bench.running.processes import Process
 
 if TYPE_CHECKING:
     from bench.running.cell import CellTask
@@ -25,6 +27,10 @@ WAITS = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "
 CLUSTERS = ("slurm", "local", "debug")
 
 
+JobPlace = tuple[str, int | None]
+"""A job's name and its place in the job array."""
+
+
 class Job(Settings):
     """The job that was given a cell, written before it is submitted, so that no job can exist unknown."""
 
@@ -37,10 +43,21 @@ class Job(Settings):
     """Where its output goes."""
     submitted: float
     """Seconds since 1970."""
-    pid: int | None = None
-    """Of the process that runs a local submission."""
+    process: Process | None = None
+    """What runs a local submission."""
     cancelled: bool = False
     """Whether `bench cancel` ended it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forget_bare_number(cls, values: Any) -> Any:
+        """Files of 0.1.0 name the process of a local submission by its number alone, which may be another's by now."""
+        return {key: value for key, value in values.items() if key != "pid"} if isinstance(values, dict) else values
+
+    @property
+    def place(self) -> JobPlace:
+        """What the job is in a queue."""
+        return self.name, self.index
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class Entry:
         return self.state in RUNS + WAITS
 
 
-Queue = Mapping[tuple[str, int | None], Entry]
+Queue = Mapping[JobPlace, Entry]
 """Jobs by name and place in their array."""
 
 
@@ -67,11 +84,11 @@ class Scheduler(Protocol):
     def queue(self) -> Queue:
         """Jobs that wait, run or ended lately. Raises UserError where nobody answers."""
 
-    def ends(self, jobs: Sequence[Job]) -> dict[tuple[str, int | None], str]:
+    def ends(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """How jobs ended that the queue has forgotten, where the cluster keeps accounts; else nothing."""
 
-    def cancel(self, ids: Sequence[str]) -> None:
-        """End jobs. Raises UserError with the scheduler's own words."""
+    def cancel(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
+        """End those that wait or run. Returns the ids of these; raises UserError with the scheduler's own words."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +136,15 @@ def read_job(folder: Path) -> Job | None:
 
 
 def job_logs(job: Job) -> list[Path]:
-    """The output of all that a job ran, oldest first."""
+    """The output of all that a job ran, oldest first, as far as it can be found."""
     place = "" if job.index is None else f"_{job.index}"
-    found = Path(job.folder).glob(f"*{place}_0_log.*")
-    return sorted((path for path in found if path.stat().st_size), key=lambda path: path.stat().st_mtime)
+    found = []
+    with contextlib.suppress(OSError, ValueError):  # the latter for names that no folder can have
+        for path in Path(job.folder).glob(f"*{place}_0_log.*"):
+            with contextlib.suppress(OSError):
+                if (its := path.stat()).st_size:
+                    found.append((its.st_mtime, path))
+    return [path for _, path in sorted(found)]
 
 
 def last_line(path: Path) -> str:

@@ -48,6 +48,8 @@ def test_the_command_line_wins_over_the_users_file_and_that_over_the_suites(tmp_
         (None, ["time=soon"], ("no time limit", "soon")),
         (None, ["gpus=many"], ("gpus", "many")),
         (None, ["sbatch=exclude=node7"], ("begin with --",)),
+        (None, ["sbatch=--output=mine.out"], ("--output", "set by bench itself")),
+        (None, ["sbatch=--chdi=/home"], ("--chdi", "set by bench itself")),
         ("defaults: {partitoin: gpu}", [], ("partitoin", "did you mean 'partition'")),
         ("heads: {vit: {tme: 5}}", [], ("tme",)),
         ("- a", [], ("defaults and heads",)),
@@ -150,37 +152,6 @@ def test_a_head_from_outside_is_frozen_too(tmp_path):
     assert keep_head("vit", tmp_path) == "vit"
 
 
-@pytest.fixture
-def played_slurm(tmp_path, monkeypatch):
-    """SLURM's commands on the PATH; sbatch counts its calls and answers as told."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-
-    def play(**commands: str) -> Path:
-        defaults = {
-            "srun": "exit 1", "squeue": "true", "scontrol": "echo 'MaxArraySize = 4'", "scancel": "true",
-            "sbatch": f"echo x >> {tmp_path / 'calls'}; echo Submitted batch job 7",
-        }  # fmt: skip
-        for name, body in {**defaults, **commands}.items():
-            (folder / name).write_text(f"#!/bin/sh\n{body}\n")
-            (folder / name).chmod(0o755)
-        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-        return tmp_path / "calls"
-
-    return play
-
-
-@pytest.fixture
-def submit(bench, tiny_data, tmp_path):
-    def call(*arguments, rows="ViT", seeds="2"):
-        return bench(
-            "run", "--cluster", "slurm", "--variants", rows, "--preset", "tiny", "--seeds", seeds, "--data-dir",
-            tiny_data, "--results", tmp_path / "results", "--resource", "gpus=0", "--resource", "cpus=1", *arguments,
-        )  # fmt: skip
-
-    return call
-
-
 def test_dry_run_prints_the_scripts_and_writes_nothing(submit, played_slurm, tmp_path):
     calls = played_slurm()
     found = submit("--dry-run", "--resource", "partition=long", "--resource", "time=2:00:00", rows="all")
@@ -206,7 +177,7 @@ def test_what_is_queued_is_not_submitted_again(submit, played_slurm, tmp_path):
     calls = played_slurm()
     assert "2 to run" in submit().out and len(calls.read_text().splitlines()) == 1
     [name] = {path.name for path in (tmp_path / "results" / "submissions").iterdir() if path.is_dir()}
-    played_slurm(squeue=f'for n in 0 1; do echo "{name}-0|$n|7_$n|PENDING|Priority"; done')
+    played_slurm(squeue=f'for n in 0 1; do echo "$n|7_$n|PENDING|Priority|{name}-0"; done')
     again = submit()
     assert again.code == 0 and "0 to run" in again.out and "2 queued" in again.out
     more = submit(seeds="3")
@@ -262,18 +233,20 @@ def test_arguments_that_do_not_go_together_are_refused(bench, tiny_data, tmp_pat
 
 def test_local_runs_in_the_background_and_ends_with_the_bits_of_a_plain_run(bench, tiny_data, tmp_path):
     """The command returns at once; what it started does not write to the terminal."""
+    local = tmp_path / "local %j %a"
     places = ("--variants", "ViT,cosine", "--preset", "tiny", "--data-dir", tiny_data)
-    found = bench("run", *places, "--cluster", "local", "--jobs", "2", "--results", tmp_path / "local")
+    found = bench("run", *places, "--cluster", "local", "--jobs", "2", "--results", local)
     assert found.code == 0 and "in the background" in found.out
-    again = bench("run", *places, "--cluster", "local", "--results", tmp_path / "local")
+    again = bench("run", *places, "--cluster", "local", "--results", local)
     assert "0 to run" in again.out
     deadline = time.monotonic() + 120
-    while "2 of 2 done" not in bench("status", *places, "--results", tmp_path / "local").out:
+    while "2 of 2 done" not in bench("status", *places, "--results", local).out:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     assert bench("run", *places, "--results", tmp_path / "plain").code == 0
-    local, plain = ({r.cell: r.weights_hash for r in read_records(tmp_path / name)} for name in ("local", "plain"))
-    assert local == plain and len(plain) == 2
+    assert f"{local}/submissions/" in (logs := bench("logs", "cosine", "--results", local).out) and ": done" in logs
+    there, plain = ({r.cell: r.weights_hash for r in read_records(place)} for place in (local, tmp_path / "plain"))
+    assert there == plain and len(plain) == 2
 
 
 def test_a_local_submission_can_be_cancelled_and_goes_on(bench, tiny_data, tmp_path):
@@ -296,11 +269,11 @@ def test_debug_runs_in_this_process(bench, tiny_data, tmp_path):
     script = (
         "import sys; from bench.cli import main\n"
         f"sys.exit(main(['run', '--cluster', 'debug', '--variants', 'cosine', '--preset', 'tiny', '--data-dir', "
-        f"{str(tiny_data)!r}, '--results', {str(tmp_path)!r}]))\n"
+        f"{str(tiny_data)!r}, '--results', {str(tmp_path / '%a')!r}]))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and "exit code 0" in done.stdout, done.stdout + done.stderr
-    [record] = read_records(tmp_path)
+    [record] = read_records(tmp_path / "%a")
     assert record.status == "done"
 
 
