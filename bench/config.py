@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -46,16 +47,69 @@ class Input(Settings):
     width: int = Field(128, ge=16)
 
 
-class Backbone(Settings):
-    """ResNet with instance normalisation (IBN-Net), cut behind one of its stages [P]."""
+ArchitectureName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
 
-    arch: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
+
+@dataclass(frozen=True)
+class Architecture:
+    """The choices that an architecture leaves; the first of `ibn`, and `cut`, hold where nothing is said."""
+
+    ibn: tuple[str, ...]
+    """Kinds of instance normalisation."""
+    cuts: tuple[str, ...]
+    """Published names of the stages or blocks behind which it may be cut, from the first to the last."""
+    cut: str
+    """The last one of stride 16: its map has as many places for all architectures."""
+
+
+_RESNET = Architecture(("b", "none", "a"), ("layer1", "layer2", "layer3", "layer4"), "layer3")
+ARCHITECTURES: dict[str, Architecture] = {
+    "resnet18": _RESNET,
+    "resnet34": _RESNET,
+    "resnet50": _RESNET,
+    "resnet101": _RESNET,
+    "mobilenet_v2": Architecture(("none",), tuple(f"features.{number}" for number in range(19)), "features.13"),
+}
+
+
+class Backbone(Settings):
+    """ResNet with instance normalisation (IBN-Net) [P], or MobileNetV2 of width 1.0; cut behind a stage or block.
+
+    Where `ibn` or `cut` is not given it is the architecture's own: b and layer3 [P], none and features.13 [C].
+    """
+
+    arch: ArchitectureName = "resnet50"
     ibn: Literal["none", "a", "b"] = "b"
-    cut: Literal["layer1", "layer2", "layer3", "layer4"] = "layer3"
+    cut: str = "layer3"
     weights: str | None = "imagenet"
     """"imagenet", null (from scratch), or the path of a file with the published keys."""
     batchnorm: Literal["frozen", "train"] = "frozen"
     """"frozen" keeps the running statistics of the weights [P]; "train" is for training from scratch [C]."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_choices(cls, values: Any) -> Any:
+        arch = values.get("arch") if isinstance(values, Mapping) else None
+        own = ARCHITECTURES.get(arch) if isinstance(arch, str) else None
+        return {"ibn": own.ibn[0], "cut": own.cut, **values} if own else values
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Backbone:
+        check_architecture(self.arch, self.ibn, self.cut)
+        return self
+
+
+def check_architecture(arch: str, ibn: str, cut: str) -> None:
+    """Raise ValueError if there is no such backbone."""
+    if arch not in ARCHITECTURES:
+        raise ValueError(f"no backbone {arch!r}; known: {', '.join(ARCHITECTURES)}")
+    own = ARCHITECTURES[arch]
+    if ibn not in own.ibn:
+        raise ValueError(f"backbone.ibn={ibn}: {arch} is there with IBN {', '.join(own.ibn)} only")
+    if cut not in own.cuts:
+        raise ValueError(
+            f"backbone.cut={cut}: {arch} can be cut behind {own.cuts[0]} to {own.cuts[-1]} (say {own.cut})"
+        )
 
 
 class Augmentation(Settings):

@@ -24,7 +24,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def provenance(device: torch.device, started: str, jobs: int, segments: int = 1) -> Provenance:
+def provenance(
+    device: torch.device, started: str, jobs: int, segments: int = 1, weights_sha256: str | None = None
+) -> Provenance:
     """The account of this process on this machine."""
     commit, dirty = code_version(Path(bench.__file__).parent)
     return Provenance(
@@ -38,6 +40,7 @@ def provenance(device: torch.device, started: str, jobs: int, segments: int = 1)
         finished=now(),
         segments=segments,
         jobs=jobs,
+        weights_sha256=weights_sha256,
         kernel=kernel_name(device),
     )
 

@@ -88,6 +88,8 @@ class Provenance(Settings):
     """How many times the run was started, interruptions counted."""
     jobs: int = 1
     """Runs that shared the machine, this one counted; on a CPU they slow one another down."""
+    weights_sha256: str | None = None
+    """Of the file that the backbone's first weights were read from; None from scratch, and in older records."""
     kernel: str = ""
     """What ran the matching operator: compiled (a CPU's), triton or plain."""
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import variants
 from bench.config import CellConfig, Scoring
 from bench.data.batches import pick, to_float
+from bench.errors import UserError
 from bench.network.backbone import build_backbone
 from bench.randomness import Stream, torch_seeded
 from variants._base import Repr
@@ -26,11 +27,17 @@ class Matcher(nn.Module):
     """A backbone with its neck, and a matching head."""
 
     def __init__(self, config: CellConfig, head: str, weights: Path | str | None) -> None:
-        """`head` is what `variants.build` takes; `weights` what `build_backbone` takes. Weights are the seed's."""
+        """`head` is what `variants.build` takes; `weights` what `build_backbone` takes. Weights are the seed's.
+
+        Raises UserError, beside what those two raise, if a file of weights is not the one that the configuration names.
+        """
         super().__init__()
         options = config.backbone
         with torch_seeded(config.seed, Stream.BACKBONE):
             self.backbone = build_backbone(options.arch, options.ibn, options.cut, config.width, weights)
+        planned = (options.weights or "").removeprefix("sha256:")
+        if weights is not None and planned not in ("imagenet", self.backbone.weights_sha256):
+            raise UserError(f"{weights} has changed since the run was planned; start the run anew")
         self.backbone.freeze_batchnorm = options.batchnorm == "frozen"
         feature_shape = self.backbone.feature_shape(config.input.height, config.input.width)
         with torch_seeded(config.seed, Stream.HEAD):

@@ -207,7 +207,9 @@ class _Run:
         return Record(
             **_identity(self.task),
             status="done",
-            provenance=provenance(self.device, self.started, self.task.jobs, done.segments),
+            provenance=provenance(
+                self.device, self.started, self.task.jobs, done.segments, model.backbone.weights_sha256
+            ),
             weights_hash=model.weights_hash(),
             seconds=done.seconds,
             steps=done.steps,

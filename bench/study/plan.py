@@ -245,8 +245,13 @@ def _weights_file(values: dict[str, Any]) -> Path | None:
         return None
     path = Path(str(weights))
     if not path.is_file():
-        raise UserError(f"backbone.weights: no file {path}; give a path, imagenet, or null to train from scratch")
-    values["backbone"]["weights"] = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+        found = f"{path} is a folder" if path.is_dir() else f"no file {path}"
+        raise UserError(f"backbone.weights: {found}; give a path, imagenet, or null to train from scratch")
+    try:
+        with path.open("rb") as file:
+            values["backbone"]["weights"] = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as fault:
+        raise UserError(f"backbone.weights: cannot read {path} ({fault.strerror}); give a file that can be") from fault
     return path
 
 

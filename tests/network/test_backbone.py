@@ -1,4 +1,4 @@
-"""The backbone: sizes, IBN, frozen norms, and weight files that fit or do not. Golden numbers: test_golden.py."""
+"""The backbone: sizes, IBN, frozen norms. Golden numbers: test_golden.py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.errors import UserError
-from bench.network.backbone import WEIGHTS_URLS, build_backbone, fetch_weights
+from bench.network.backbone import build_backbone
 
 
 @pytest.mark.parametrize(
@@ -57,61 +56,6 @@ def test_frozen_norms_keep_statistics_and_learn_weights():
     backbone.freeze_batchnorm = False
     backbone.train()(torch.rand(2, 3, 32, 32))
     assert any(not torch.equal(value, backbone.state_dict()[key]) for key, value in before.items())
-
-
-@pytest.fixture
-def published_file(tmp_path):
-    """A file as published, with the layers beyond the cut and without the counters that old files lack."""
-    whole = build_backbone("resnet18", ibn="b", cut="layer4").stages.state_dict()
-    state = {key: value for key, value in whole.items() if not key.endswith("num_batches_tracked")}
-    state |= {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
-    path = tmp_path / "weights.pth"
-    torch.save(state, path)
-    return path
-
-
-def test_layers_beyond_the_cut_are_dropped_by_name(published_file):
-    backbone = build_backbone("resnet18", weights=published_file)
-    expected = torch.load(published_file)["layer3.1.conv2.weight"]
-    assert torch.equal(backbone.stages.layer3[1].conv2.weight, expected)
-
-
-@pytest.mark.parametrize(
-    ("key", "change"), [("layer1.0.conv1.weight", "lacks"), ("layer1.9.conv1.weight", "unexpected")]
-)
-def test_other_surplus_or_missing_keys_are_errors_that_name_them(published_file, key, change):
-    state = torch.load(published_file)
-    if change == "lacks":
-        del state[key]
-    else:
-        state[key] = torch.zeros(1)
-    torch.save(state, published_file)
-    with pytest.raises(UserError, match=f"{change}.*{key}"):
-        build_backbone("resnet18", weights=published_file)
-
-
-def test_a_file_that_holds_no_weights_is_named(tmp_path):
-    path = tmp_path / "weights.pth"
-    path.write_text("hello")
-    with pytest.raises(UserError, match=r"weights\.pth"):
-        build_backbone("resnet18", weights=path)
-
-
-def test_without_file_or_network_the_error_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setitem(WEIGHTS_URLS, ("resnet50", "b"), "http://localhost:9/resnet50_ibn_b-9ca61e85.pth")
-    with pytest.raises(UserError, match=r"not in the cache .*bench weights fetch --arch resnet50 --ibn b"):
-        build_backbone("resnet50", weights="imagenet")
-
-
-def test_the_cached_file_is_used(published_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    cached = tmp_path / "checkpoints" / "resnet18_ibn_b-bc2f3c11.pth"
-    cached.parent.mkdir()
-    published_file.rename(cached)
-    assert fetch_weights("resnet18", "b") == cached
-    backbone = build_backbone("resnet18", ibn="b", weights="imagenet")
-    assert torch.equal(backbone.stages.conv1.weight, torch.load(cached)["conv1.weight"])
 
 
 def test_unknown_names_are_refused():

@@ -1,0 +1,22 @@
+"""MobileNetV2 of width 1.0, cut behind any of its blocks (PROTOCOL, section 1)."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torch import nn
+from torchvision.models import MobileNetV2
+
+from bench.network.stages import Stages
+
+
+def mobilenet_stages(cut: str) -> Stages:
+    """MobileNetV2 up to and with the block `cut`, "features.0" to "features.18"; weights drawn as torchvision does."""
+    blocks = MobileNetV2().features
+    kept = blocks[: int(cut.removeprefix("features.")) + 1]
+    layers = nn.Sequential()
+    layers.add_module("features", kept)
+    # No convolution of this network lies beside another, so that their strides multiply.
+    stride = prod(module.stride[0] for module in kept.modules() if isinstance(module, nn.Conv2d))
+    beyond = tuple(f"features.{number}." for number in range(len(kept), len(blocks)))
+    return Stages(layers, kept[-1].out_channels, stride, (*beyond, "classifier."))
