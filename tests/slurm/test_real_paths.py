@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from campaign import Campaign, wait_for
+from campaign import Campaign
+from waiting import wait_for
 
 from bench.running.jobs import job_logs, read_job
 
