@@ -1,7 +1,8 @@
 """What a run is made of: the recipe of the paper as typed defaults, and how it is read, changed and hashed.
 
 Every field can be changed by a study, a preset or `--set key=value` (for example `--set training.epochs=2`); unknown
-keys are refused with the valid ones. Sources: [P] paper, section 6.2; [I] public implementation; [C] choice made here.
+keys are refused with the valid ones, and so is any value that JSON, and so a record, cannot hold. Sources: [P] paper,
+section 6.2; [I] public implementation; [C] choice made here.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import UserError
+from bench.values import read_yaml
+
+SMALL_TEST_SETS = ("viper", "prid", "grid", "ilids")
+"""Tested on several splits each; the result is the mean (PROTOCOL, section 7)."""
 
 TEST_SETS: dict[str, tuple[str, ...]] = {
     "market": ("cuhk03", "msmt"),
@@ -25,26 +30,33 @@ TEST_SETS: dict[str, tuple[str, ...]] = {
     "msmt": ("cuhk03", "market"),
     "msmt_all": ("cuhk03", "market"),
     "randperson": ("cuhk03", "market", "msmt"),
+    "market_all": ("cuhk03", "msmt"),
+    "cuhk03_all": ("market", "msmt"),
+    "cuhk02": SMALL_TEST_SETS,
+    "cuhksysu": SMALL_TEST_SETS,
 }
-"""Test sets by training set (PROTOCOL, section 4)."""
+"""Test sets by training set (PROTOCOL, sections 4 and 6)."""
 
 TRAINING_BY_SET: dict[str, dict[str, int]] = {"randperson": {"epochs": 4, "decay_after": 2}}
 """Where the paper's schedule depends on the training set [P]."""
+
+MOST_THREADS = 4096
+MOST_SEED = 2**63 - 1
 
 Option = bool | int | float | str | None
 
 
 class Settings(BaseModel):
-    """Base of all configuration: immutable, unknown keys are errors."""
+    """Base of all configuration and of all that is kept as JSON: immutable, unknown keys and inf or NaN are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Input(Settings):
     """Size in pixels to which every image is resized, bicubic [P]."""
 
-    height: int = Field(384, ge=16)
-    width: int = Field(128, ge=16)
+    height: int = Field(384, ge=16, le=4096)
+    width: int = Field(128, ge=16, le=4096)
 
 
 ArchitectureName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
@@ -116,7 +128,7 @@ class Augmentation(Settings):
     """Random changes of training images, in this order [I]; `pad` in pixels, `rotation` in degrees."""
 
     enabled: bool = True
-    pad: int = Field(10, ge=0)
+    pad: int = Field(10, ge=0, le=4096)
     flip: float = Field(0.5, ge=0, le=1)
     rotation: float = Field(5.0, ge=0, le=180)
     jitter_low: float = Field(0.5, gt=0)
@@ -129,25 +141,32 @@ class Augmentation(Settings):
 class Training(Settings):
     """Optimiser, schedule and graph sampler (PROTOCOL, section 3)."""
 
-    epochs: int = Field(15, ge=1)
-    persons: int = Field(16, ge=2)
-    images: int = Field(4, ge=2)
+    epochs: int = Field(15, ge=1, le=100_000)
+    persons: int = Field(16, ge=2, le=10_000)
+    images: int = Field(4, ge=2, le=10_000)
     """A batch holds `persons` x `images` images [P]."""
-    steps_per_epoch: int | None = Field(None, ge=1)
+    steps_per_epoch: int | None = Field(None, ge=1, le=100_000_000)
     """None: one step per person of the training set, as the graph sampler defines an epoch [P]."""
     lr: float = Field(0.005, gt=0)
     backbone_lr: float = Field(0.0005, gt=0)
     """Learning rate of the layers that start from ImageNet weights; from scratch `lr` holds for all."""
     schedule: Literal["step", "onecycle"] = "step"
-    decay_after: int = Field(10, ge=1)
+    decay_after: int = Field(10, ge=1, le=100_000)
     """"step": learning rates x `decay` after each this many epochs [P]."""
     decay: float = Field(0.1, gt=0, le=1)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
-    clip: float = Field(4.0, gt=0)
-    """Largest gradient norm of each of the two parameter groups [P, I]."""
+    clip: float | None = Field(4.0, gt=0)
+    """Largest gradient norm of each of the two parameter groups [P, I]; null for no clipping."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
     augmentation: Augmentation = Augmentation()
+
+    @field_validator("clip", mode="before")
+    @classmethod
+    def _null_is_no_clipping(cls, value: Any) -> Any:
+        if isinstance(value, str | bool) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"training.clip takes a number above 0, or null for no clipping, not {value!r}")
+        return value
 
 
 Scoring = Literal["float32", "bfloat16"]
@@ -156,10 +175,10 @@ Scoring = Literal["float32", "bfloat16"]
 class Evaluation(Settings):
     """How images are encoded and scored against each other, in tests and by the sampler."""
 
-    memory_gib: float = Field(2.0, gt=0)
+    memory_gib: float = Field(2.0, gt=0, le=1_000_000)
     """Memory that scoring may take beside the network, what that needs to encode a batch, and an operator's scratch
     memory, which is some tens of MiB whatever the numbers of images."""
-    batch: int = Field(64, ge=1)
+    batch: int = Field(64, ge=1, le=100_000)
     """Images encoded at a time, or fewer where the memory is short."""
     scoring: Scoring = "float32"
     """What representations are kept and multiplied in; bfloat16 halves their memory and is several times faster."""
@@ -172,8 +191,9 @@ class Recipe(Settings):
     backbone: Backbone = Backbone()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """CPU threads of one run; "auto" is resolved to the CPUs at hand before the run's id is made."""
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] | Literal["auto"] = "auto"
+    """CPU threads of one run. "auto" is resolved to the CPUs at hand before the run's id is made; on a GPU, where
+    threads change no number, it stays in the id whatever was asked for."""
 
 
 class CellConfig(Recipe):
@@ -182,11 +202,23 @@ class CellConfig(Recipe):
     head: str
     head_digest: str = ""
     """SHA-256 of the source of a head from outside the suite, else ""."""
-    width: int = Field(ge=1)
+    width: int = Field(ge=1, le=100_000)
     """d, channels of the neck."""
     options: dict[str, Option] = {}
     train: str
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, le=MOST_SEED)
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _options_are_plain(cls, values: Any) -> Any:
+        for key, value in values.items() if isinstance(values, Mapping) else ():
+            if not isinstance(value, Option):
+                raise ValueError(f"options.{key} takes a number, a text, true, false or null, not {value!r}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"options.{key} takes a finite number, not {value!r}")
+            if isinstance(value, str) and not value.isprintable():
+                raise ValueError(f"options.{key} takes a printable text, not {value!r}")
+        return values
 
     @model_validator(mode="after")
     def _parts_fit(self) -> CellConfig:
@@ -207,7 +239,14 @@ def validate(model: type[AnySettings], values: Mapping[str, Any], source: str) -
     try:
         return model.model_validate(values)
     except ValidationError as fault:
-        raise UserError("; ".join(_explain(model, item, source) for item in fault.errors()[:3])) from fault
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for item in fault.errors():
+            # Pydantic adds the kinds of a union, such as "constrained-int", to the place.
+            unknown = item["type"] == "extra_forbidden"
+            key = ".".join(str(part) for part in item["loc"] if unknown or str(part).isidentifier())
+            found.setdefault(key, []).append(item)
+        sentences = [_explain(model, key, items, source) for key, items in found.items()]
+        raise UserError("; ".join(sentences[:3])) from fault
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,17 +264,12 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
     """["training.epochs=2", ...] as nested dictionaries; values are read as YAML. Raises UserError without "="."""
-    import yaml
-
     overrides: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
             raise UserError(f"--set needs key=value, not {assignment!r}; for example --set training.epochs=2")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as fault:
-            raise UserError(f"--set {key}: cannot read the value {text!r}") from fault
+        value = read_yaml(text, f"--set {key}")
         for part in reversed(key.split(".")):
             value = {part: value}
         overrides = merge(overrides, value)
@@ -255,13 +289,9 @@ def keys_of(model: type[Settings], prefix: str = "") -> list[str]:
 
 
 def digest(value: Any) -> str:
-    """SHA-256, in hexadecimal, of a value's canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """SHA-256, in hexadecimal, of a value's canonical JSON. Raises ValueError for inf and NaN, which JSON lacks."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def split_words(text: str | None) -> list[str] | None:
@@ -284,12 +314,14 @@ def one_of(kind: str, word: str, known: Iterable[str]) -> str:
     return word
 
 
-def _explain(model: type[Settings], item: Mapping[str, Any], source: str) -> str:
-    # Pydantic adds the kinds of a union, such as "constrained-int", to the place.
-    key = ".".join(str(part) for part in item["loc"] if str(part).isidentifier())
-    if item["type"] == "extra_forbidden":
+def _explain(model: type[Settings], key: str, items: Sequence[Mapping[str, Any]], source: str) -> str:
+    """One sentence on what is wrong with a key; a union has an item for each kind that the value is not."""
+    first = items[0]
+    if first["type"] == "extra_forbidden":
         keys = keys_of(model)
         return f"{source}: unknown key {key!r}{nearest(key, keys)}; known keys: {', '.join(keys)}"
-    if item["type"] == "value_error":
-        return f"{source}: {item['msg'].removeprefix('Value error, ')}"
-    return f"{source}: {key or 'configuration'}: {item['msg'].lower()}, not {item['input']!r}"
+    if first["type"] == "value_error":
+        return f"{source}: {first['msg'].removeprefix('Value error, ')}"
+    wanted = " or ".join(item["msg"].removeprefix("Input should be ").lower() for item in items)
+    should = "input should be " if first["msg"].startswith("Input should be ") else ""
+    return f"{source}: {key or 'configuration'}: {should}{wanted}, not {first['input']!r}"

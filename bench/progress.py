@@ -12,6 +12,16 @@ from tqdm import tqdm
 tqdm.set_lock(threading.RLock())
 
 
+def one_line(text: str) -> str:
+    """`text` with escapes for what would not stand in a line as itself: line breaks, controls, broken characters."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def sentence(text: str) -> str:
+    """What somebody else worded, such as a failure's reason, in one line."""
+    return one_line(" ".join(text.split()))
+
+
 @dataclass(frozen=True)
 class Progress:
     """Whether bars are drawn, on which line of the terminal, whose name they bear, and whether to be silent."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import os
 import secrets
 import signal
@@ -11,15 +10,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from submitit import LocalExecutor
 
-from bench.errors import UserError
+from bench.errors import CellFailed, UserError
 from bench.running.cell import CellTask, run_cell
+from bench.running.identity import end, identify
 from bench.running.jobs import ClusterSettings, Job, JobPlace, Queue, write_job
-from bench.running.processes import end, identify
-from bench.running.runner import Outcome, default_jobs, run_all
+from bench.running.outcome import Outcome, outcome_after
+from bench.running.runner import default_jobs, run_all
+from bench.signals import Interrupted, Interruption
+from bench.streams import tolerant_streams
 from slurm.folder import entered, environment, submission_folder, working_in
 from slurm.snapshot import freeze, keep_head
 
@@ -92,10 +93,17 @@ class DebugCluster(LocalCluster):
     """This process: one run after the other, where a debugger can look."""
 
     def submit(self, tasks: Sequence[CellTask]) -> str:
-        """Run them all, and say how each ended."""
-        for task in tasks:
-            code = run_cell(task)
-            print(f"{task.label}  {task.config.train} seed {task.config.seed}  exit code {code}", flush=True)
+        """Run them all, and say how each ended. Raises CellFailed in the end if some failed."""
+        failed = []
+        with Interruption().watching() as interruption:
+            for task in tasks:
+                outcome = outcome_after(task, run_cell(task))
+                interruption.obey()
+                told = f"FAILED: {outcome.reason}" if outcome.failed else outcome.reason or "done"
+                print(f"{task.label}  {task.config.train} seed {task.config.seed}  {told}", flush=True)
+                failed += [task.label] if outcome.failed else []
+        if failed:
+            raise CellFailed(f"{len(failed)} of {len(tasks)} runs failed: {', '.join(failed)}")
         return f"{len(tasks)} runs were run in this process"
 
 
@@ -105,17 +113,12 @@ def run_tasks(tasks: Sequence[CellTask], jobs: int, devices: Sequence[str], visi
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, leave)
-    try:
-        with working_in(given_in):
+    with tolerant_streams(), working_in(given_in):
+        try:
             outcomes = run_all(tasks, jobs, _tell, devices)
-    except KeyboardInterrupt:
-        print("asked to leave; all runs have saved", flush=True)
-        return 0
+        except Interrupted as stop:
+            print(f"asked to leave ({stop.signal_name}); all runs have saved", flush=True)
+            return 0
     return sum(outcome.failed for outcome in outcomes)
 
 
@@ -127,7 +130,7 @@ def _tell(outcome: Outcome) -> None:
 def _detached(code: Path) -> Iterator[None]:
     """Processes started in the block run the frozen code, survive the terminal and do not write to it."""
     hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    kept = {number: _copy(number) for number in (0, 1, 2)}
+    kept = {number: os.dup(number) for number in (0, 1, 2)}
     nothing = os.open(os.devnull, os.O_RDWR)
     try:
         for number in kept:
@@ -136,19 +139,7 @@ def _detached(code: Path) -> Iterator[None]:
             yield
     finally:
         for number, copy in kept.items():
-            if copy is None:
-                os.close(number)
-            else:
-                os.dup2(copy, number)
-                os.close(copy)
-        if nothing not in kept:
-            os.close(nothing)
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(nothing)
         signal.signal(signal.SIGHUP, hangup)
-
-
-def _copy(number: int) -> int | None:
-    """Another descriptor of an open file, away from the first three; None if it was closed, as by `>&-`."""
-    try:
-        return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
-    except OSError:
-        return None

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from bench.config import Settings, merge, one_of, validate
+from bench.config import MOST_THREADS, Settings, merge, one_of, validate
 from bench.errors import UserError
+from bench.values import read_yaml
 
 OWN_OPTIONS = ("array", "chdir", "dependency", "error", "job-name", "no-requeue", "open-mode", "output", "signal")
 """Options of sbatch by which a job comes home; what jobs ask for must leave them alone."""
@@ -22,15 +23,15 @@ class Resources(Settings):
 
     time: str = "24:00:00"
     memory: str | None = None
-    gpus: int = Field(1, ge=0)
+    gpus: int = Field(1, ge=0, le=1000)
     gpu_type: str | None = None
-    cpus: int = Field(8, ge=1)
+    cpus: int = Field(8, ge=1, le=MOST_THREADS)
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
     wckey: str | None = None
-    signal_seconds: int = Field(120, ge=1)
+    signal_seconds: int = Field(120, ge=1, le=65535)
     """How long before its time is up a run is told to save."""
     sbatch: list[str] = []
     """Further options of sbatch, such as --exclude=node7."""
@@ -41,6 +42,11 @@ class Resources(Settings):
     @classmethod
     def _null(cls, value: Any) -> Any:
         return None if value in ("null", "") else value
+
+    @field_validator("gpus", "cpus", "signal_seconds", mode="before")
+    @classmethod
+    def _number(cls, value: Any, place: ValidationInfo) -> Any:
+        return read_yaml(value, str(place.field_name)) if isinstance(value, str) else value
 
     @field_validator("time")
     @classmethod

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,15 +56,16 @@ def freeze(results: Path) -> Snapshot:
 def _copy(snapshot: Snapshot) -> None:
     root = Path(bench.__file__).parent.parent
     snapshot.path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=snapshot.path.parent, prefix=".snapshot-"))
+    # Not from tempfile, whose folders nobody else may enter.
+    temporary = snapshot.path.parent / f".snapshot-{os.getpid()}-{secrets.token_hex(4)}"
     try:
+        temporary.mkdir()
         for file in _files(root):
             target = temporary / file.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
         account = {"commit": snapshot.commit, "dirty": snapshot.dirty}
         (temporary / SNAPSHOT).write_text(json.dumps(account), encoding="utf-8")
-        temporary.chmod(0o755)
         temporary.rename(snapshot.path)
     except OSError:
         if not snapshot.path.is_dir():  # else somebody else was quicker

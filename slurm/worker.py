@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import multiprocessing
 import os
@@ -12,12 +11,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
 
 from bench.errors import UserError
 from bench.journal.heartbeat import State, present_job, read_heartbeat, restate
-from bench.journal.signals import STOP_SIGNALS
-from bench.running.cell import BUSY, FAILED, INTERRUPTED, CellTask, run_cell
+from bench.processes import follow_parent, how_it_ended
+from bench.running.cell import BUSY, INTERRUPTED, CellTask, run_cell
+from bench.running.outcome import outcome_after
+from bench.signals import STOP_SIGNALS
+from bench.streams import tolerant_streams
 from slurm import queue
 from slurm.folder import working_in
 from slurm.queue import JobInfo
@@ -44,9 +45,10 @@ def run_job(task: CellTask, given_in: Path) -> str:
 
     The cell works in the folder in which the command was given, while the job keeps to that of its submission.
     """
-    outcome = _Supervisor(task, given_in).run()
-    _say(f"{task.cell}: {outcome}")
-    return outcome
+    with tolerant_streams():
+        outcome = _Supervisor(task, given_in).run()
+        print(f"{task.cell}: {outcome}", flush=True)
+        return outcome
 
 
 def decide(job: JobInfo, signal_name: str, restarts: int, now: float, announced: float = 120.0) -> Decision:
@@ -85,28 +87,31 @@ class _Supervisor:
             signal.signal(number, self._forward)
         while True:
             code = self._run_once()
+            if code is None:
+                return "failed: its process could not be started"
             if code == INTERRUPTED:
                 return self._settle()
             if code >= 0 and code != BUSY:
-                return "done" if code == 0 else "failed"
+                outcome = outcome_after(self.task, code)
+                return f"failed: {outcome.reason}" if outcome.failed else "done"
             if self.told:
                 # Nothing of this process was saved, but what was before is safe.
                 return self._settle()
             if code == BUSY:
                 time.sleep(BUSY_SECONDS)
             else:
-                _say(f"the process was ended by {_signal_name(-code)}; starting it again", sys.stderr)
+                print(f"the process {how_it_ended(code)}; starting it again", file=sys.stderr, flush=True)
 
-    def _run_once(self) -> int:
+    def _run_once(self) -> int | None:
         # A signal between the fork and the cell's first look would be lost: it is held back until the cell listens.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         self.child = multiprocessing.get_context("fork").Process(target=_child, args=(self.task, self.given_in))
         try:
             self.child.start()
         except OSError as fault:
-            _say(f"cannot start the run's process: {fault.strerror}", sys.stderr)
+            print(f"cannot start the run's process: {fault.strerror}", file=sys.stderr, flush=True)
             self.child = None
-            return FAILED
+            return None
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         self.child.join()
@@ -130,14 +135,14 @@ class _Supervisor:
         try:
             restate(self.task.folder, decision.state, decision.reason)
         except OSError as fault:
-            _say(f"{self.task.folder}: {fault.strerror}", sys.stderr)
-        _say(f"{decision.state}: {decision.reason}")
+            print(f"{self.task.folder}: {fault.strerror}", file=sys.stderr, flush=True)
+        print(f"{decision.state}: {decision.reason}", flush=True)
         if decision.requeue:
             try:
                 queue.requeue(identity)
             except UserError as fault:
                 # "Job is pending execution": SLURM was quicker.
-                _say(f"not requeued: {fault}", sys.stderr)
+                print(f"not requeued: {fault}", file=sys.stderr, flush=True)
         return decision.state
 
 
@@ -148,27 +153,15 @@ def _ask_and_decide(identity: str, signal_name: str) -> Decision:
         try:
             return decide(queue.show_job(identity), signal_name, restarts, time.time(), announced)
         except UserError as fault:
-            _say(f"cannot ask SLURM: {fault}", sys.stderr)
+            print(f"cannot ask SLURM: {fault}", file=sys.stderr, flush=True)
             time.sleep(1.0)
     return Decision("preempted", True, f"told to leave by {signal_name}; SLURM does not say why")
 
 
 def _child(task: CellTask, given_in: Path) -> None:
+    follow_parent()
     with working_in(given_in):
         raise SystemExit(run_cell(task))
-
-
-def _say(sentence: str, stream: TextIO | None = None) -> None:
-    """A line of the job's log. What becomes of the run never depends on whether it can be written."""
-    with contextlib.suppress(OSError):
-        print(sentence, file=stream, flush=True)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"  # one of the many that have no name
 
 
 def _whole_number(variable: str, default: int) -> int:

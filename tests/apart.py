@@ -6,7 +6,6 @@ how they die is as in a process that was just started.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -18,11 +17,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from bench.processes import forking
+from bench.signals import STOP_SIGNALS
+
 if TYPE_CHECKING:
     from bench.running.cell import CellTask
-
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["bench.running.cell", "bench.perf.streaming", "bench.running.preflight", "apart"])
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,9 @@ class Apart:
         self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115
         streams = [f"/proc/{os.getpid()}/fd/{file.fileno()}" for file in (self._out, self._err)]
         variables = {**os.environ, **environment}
-        self._process: BaseProcess = _SERVER.Process(target=_call, args=(function, arguments, variables, streams))
+        self._process: BaseProcess = forking("bench.running.preflight").Process(
+            target=_call, args=(function, arguments, variables, streams)
+        )
         self._process.start()
 
     @property
@@ -113,8 +114,9 @@ def _call(function: Callable[..., object], arguments: tuple, variables: dict[str
         handle = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(handle, number)
         os.close(handle)
-    # As a shell starts it, whatever this process does about Ctrl-C.
+    # As a shell starts it, whatever the server does about signals.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     try:
         function(*arguments)
     except Exception:

@@ -86,7 +86,10 @@ def test_every_package_says_what_is_in_it():
 
 
 def test_slurm_runs_cells_and_computes_nothing():
-    allowed = {"bench.config", "bench.environment", "bench.errors", "bench.journal", "bench.running"}
+    ground = {
+        f"bench.{name}" for name in ("config", "environment", "errors", "processes", "signals", "streams", "values")
+    }
+    allowed = {*ground, "bench.journal", "bench.running"}
     for path in sources("slurm"):
         found = {name for name in imports(path) if name.split(".")[0] in ("bench", "variants", "torch", "results")}
         assert {".".join(name.split(".")[:2]) for name in found if name.startswith("bench.")} <= allowed, path
@@ -97,14 +100,23 @@ def test_bench_knows_no_head_by_name():
     heads = set(variants.names())
     allowed = {"variants", "variants._base", "variants._base.Head", "variants._base.Repr", "variants.HeadError"}
     checks = {"variants._laws", "variants._laws.all_laws", "variants._laws.make"}
+    checks |= {"variants._soundness", "variants._soundness.check_declarations", "variants._soundness.check_scores"}
     operator = {"variants._base.Product", "variants.kernels"}
     operator |= {
         f"variants.kernels.{name}"
-        for name in ("dense_maxima", "give_back_freed_memory", "kernel_name", "maxima", "maxima_products")
+        for name in (
+            "dense_maxima",
+            "forced_kernel",
+            "give_back_freed_memory",
+            "kernel_name",
+            "maxima",
+            "maxima_bytes",
+            "maxima_products",
+        )
     }
     for path in sources("bench"):
         found = {name for name in imports(path) if name.split(".")[0] == "variants"}
-        extra = checks if path.name == "check_head.py" else set()
+        extra = checks if path.name in ("check_head.py", "trial.py") else set()
         if path.parent.name == "perf" or path.name == "provenance.py":
             extra = operator
         assert found <= allowed | extra, path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from variants import HeadError, build, describe
 from variants._base import Head, Repr
+from variants._soundness import check_declarations, check_gradients, check_scores, demand
 
 SHAPE = (16, 4, 2)
 """(d, h, w) of the feature maps on which laws are tried."""
@@ -25,7 +27,7 @@ Law = Callable[[str, dict], None]
 
 
 def all_laws() -> dict[str, Law]:
-    """Every law by its name; each takes a head's name (or path) and options, and raises AssertionError if broken."""
+    """Every law by its name; each takes a head's name (or path) and options, and raises LawBroken if it is broken."""
     return {law.__name__: law for law in _LAWS}
 
 
@@ -48,14 +50,8 @@ def maps(count: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def scores_have_their_shape_and_are_finite(name: str, options: dict) -> None:
-    """`encode` keeps the number of images, `match` gives [Q, G] finite logits."""
-    head = make(name, options)
-    query, gallery = head.encode(maps(QUERIES, 1)), head.encode(maps(GALLERY, 2))
-    assert isinstance(query, Repr), f"encode must return a Repr, not {type(query).__name__}"
-    assert len(query) == QUERIES, f"encode made {len(query)} images of {QUERIES}"
-    scores = head.match(query, gallery)
-    assert scores.shape == (QUERIES, GALLERY), f"match gave {tuple(scores.shape)}, not {(QUERIES, GALLERY)}"
-    assert scores.isfinite().all(), "some scores are not finite"
+    """`encode` keeps the number of images, `match` gives [Q, G] finite real logits, the same each time."""
+    check_scores(make(name, options), maps(QUERIES, 1), maps(GALLERY, 2))
 
 
 def encode_sees_one_image_at_a_time(name: str, options: dict) -> None:
@@ -94,7 +90,7 @@ def saving_a_repr_keeps_the_scores(name: str, options: dict) -> None:
         path = Path(folder) / "repr.pt"
         query.save(path)
         loaded = Repr.load(path)
-    assert torch.equal(head.match(loaded, loaded[:]), head.match(query, query[:])), "saving changed the scores"
+    demand(torch.equal(head.match(loaded, loaded[:]), head.match(query, query[:])), "saving changed the scores")
 
 
 def a_copy_scores_as_the_same_object(name: str, options: dict) -> None:
@@ -134,7 +130,7 @@ def declared_products_are_those_of_the_plain_form(name: str, options: dict) -> N
             part.plain_match(query, gallery)
         for what, products, counted in zip(("encode", "match"), declared, (encoding, matching), strict=True):
             flop, real = sum(product.flop() for product in products), counted.get_total_flops()
-            assert flop == real, f"{what}_products declares {flop} floating-point operations, PyTorch counts {real}"
+            demand(flop == real, f"{what}_products declares {flop} floating-point operations, PyTorch counts {real}")
 
 
 def declared_symmetry_holds(name: str, options: dict) -> None:
@@ -159,12 +155,13 @@ def bfloat16_scores_are_close(name: str, options: dict) -> None:
             )
             with torch.autocast("cpu", torch.bfloat16):
                 found = head.match(query, gallery)
-            assert found.dtype == torch.float32, (
+            demand(
+                found.dtype == torch.float32,
                 f"scores in bfloat16 come as {found.dtype}, where they tie: give them in float32, or say "
-                "exact_representations = True"
+                "exact_representations = True",
             )
             off = float((found - exact).norm() / (exact - exact.mean()).norm())
-            assert off < 0.1, f"scores in bfloat16 differ by {off:.0%} of the spread of scores"
+            demand(off < 0.1, f"scores in bfloat16 differ by {off:.0%} of the spread of scores")
 
 
 def evaluation_keeps_no_state(name: str, options: dict) -> None:
@@ -174,7 +171,7 @@ def evaluation_keeps_no_state(name: str, options: dict) -> None:
     query = head.encode(maps(QUERIES, 1))
     head.match(query, query)
     changed = [key for key, value in head.state_dict().items() if not torch.equal(value, before[key])]
-    assert not changed, f"evaluation changed {', '.join(changed)}"
+    demand(not changed, f"evaluation changed {', '.join(changed)}")
 
 
 def norms_over_pairs_update_once_per_call(name: str, options: dict) -> None:
@@ -185,7 +182,7 @@ def norms_over_pairs_update_once_per_call(name: str, options: dict) -> None:
     head.match(query, query)
     for key, value in before.items():
         updates = int(head.state_dict()[key] - value)
-        assert updates == 1, f"{key}: {updates} updates in one match call"
+        demand(updates == 1, f"{key}: {updates} updates in one match call")
 
 
 def gradients_reach_all_but_void_parameters(name: str, options: dict) -> None:
@@ -197,25 +194,25 @@ def gradients_reach_all_but_void_parameters(name: str, options: dict) -> None:
     found = head.encode(maps(QUERIES, 1, torch.float64))
     weights = torch.randn(QUERIES, QUERIES, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
     (head.match(found, found).sigmoid() * weights).sum().backward()
-    names = {parameter for parameter, _ in head.named_parameters()}
     void = head.void_parameters()
-    assert void <= names, f"void_parameters names what is none: {', '.join(sorted(void - names))}"
     # In float64 rounding leaves about 1e-16 where a norm cancels a gradient; real ones are far above.
     for parameter, value in head.named_parameters():
         size = 0.0 if value.grad is None else float(value.grad.abs().max())
+        demand(math.isfinite(size), f"the gradient of {parameter} is not finite")
         if parameter in void:
-            assert size < 1e-10, f"{parameter} is declared void, but its gradient is {size:.1e}"
+            demand(size < 1e-10, f"{parameter} is declared void, but its gradient is {size:.1e}")
         else:
-            assert size > 1e-9, f"{parameter} gets no gradient and is not declared void"
+            demand(size > 1e-9, f"{parameter} gets no gradient and is not declared void")
+
+
+def gradients_are_finite(name: str, options: dict) -> None:
+    """In training no gradient is infinite or no number, where an image meets itself and where it meets its double."""
+    check_gradients(make(name, options), maps(QUERIES, 1))
 
 
 def declarations_are_sound(name: str, options: dict) -> None:
-    """`pair_parameters` names parameters, `pair_bytes` is a positive number of bytes."""
-    head = make(name, options)
-    unknown = head.pair_parameters() - {parameter for parameter, _ in head.named_parameters()}
-    assert not unknown, f"pair_parameters names what is none: {', '.join(sorted(unknown))}"
-    size = head.pair_bytes()
-    assert isinstance(size, int) and size > 0, f"pair_bytes must be a positive integer, not {size!r}"
+    """What a head declares has the type that the contract says; names are those of parameters, sizes are positive."""
+    check_declarations(make(name, options))
 
 
 def unknown_options_are_refused_by_name(name: str, options: dict) -> None:
@@ -223,9 +220,9 @@ def unknown_options_are_refused_by_name(name: str, options: dict) -> None:
     try:
         build(name, SHAPE, **options, no_such_option=1)
     except HeadError as fault:
-        assert "no_such_option" in str(fault), f"the error does not name the option: {fault}"
+        demand("no_such_option" in str(fault), f"the error does not name the option: {fault}")
     else:
-        raise AssertionError("an unknown option was accepted")
+        demand(False, "an unknown option was accepted")
 
 
 _LAWS: tuple[Law, ...] = (
@@ -241,6 +238,7 @@ _LAWS: tuple[Law, ...] = (
     bfloat16_scores_are_close,
     evaluation_keeps_no_state,
     norms_over_pairs_update_once_per_call,
+    gradients_are_finite,
     gradients_reach_all_but_void_parameters,
     declarations_are_sound,
     unknown_options_are_refused_by_name,
@@ -250,4 +248,4 @@ _LAWS: tuple[Law, ...] = (
 def _close(one: Tensor, other: Tensor, message: str) -> None:
     one, other = one.detach(), other.detach()
     difference = float((one - other).abs().max())
-    assert difference <= 1e-4 * max(1e-4, float(other.abs().max())), f"{message} (by up to {difference:.1e})"
+    demand(difference <= 1e-4 * max(1e-4, float(other.abs().max())), f"{message} (by up to {difference:.1e})")

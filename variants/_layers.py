@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from variants._base import Head, Product, Repr
 
@@ -28,7 +27,7 @@ def position_embedding(tokens: int, width: int) -> nn.Parameter:
 
 def encoder_layers(layers: int, width: int, feedforward: int, heads: int) -> nn.ModuleList:
     """`layers` vanilla Transformer encoder layers: post-norm, ReLU, no dropout (PROTOCOL, section 2)."""
-    _check_heads(width, heads)
+    check_heads(width, heads)
     return nn.ModuleList(
         nn.TransformerEncoderLayer(width, heads, feedforward, dropout=0.0, batch_first=True) for _ in range(layers)
     )
@@ -62,49 +61,6 @@ def run_layers(layers: nn.ModuleList, tokens: Tensor) -> Tensor:
     for layer in layers:
         tokens = layer(tokens)
     return tokens
-
-
-class DecoderLayer(nn.Module):
-    """A vanilla Transformer decoder layer (post-norm, ReLU, no dropout), cut where the memory's share ends.
-
-    The keys and values of the memory depend on the memory alone; `project_memory` computes them once per gallery
-    image, so that a pair pays only for what depends on the pair. With the same weights the result is that of
-    torch.nn.TransformerDecoderLayer. `shared_fc` uses one FC for queries and keys of the cross-attention
-    (paper, C.4).
-    """
-
-    def __init__(self, width: int, feedforward: int, heads: int, shared_fc: bool = False) -> None:
-        super().__init__()
-        _check_heads(width, heads)
-        self.heads = heads
-        self.self_attention = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.norm1 = nn.LayerNorm(width)
-        self.key = nn.Linear(width, width)
-        self.query = self.key if shared_fc else nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width)
-        self.linear1 = nn.Linear(width, feedforward)
-        self.linear2 = nn.Linear(feedforward, width)
-        self.norm3 = nn.LayerNorm(width)
-
-    def attend_self(self, tokens: Tensor) -> Tensor:
-        """Self-attention, residual and norm: [B, T, d] -> [B, T, d]."""
-        return self.norm1(tokens + self.self_attention(tokens, tokens, tokens, need_weights=False)[0])
-
-    def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the cross-attention, each [B, T, d]."""
-        return self.key(memory), self.value(memory)
-
-    def attend_memory(self, tokens: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Cross-attention and feed-forward, each with residual and norm, of P pairs: all [P, T, d].
-
-        `queries` is `self.query(tokens)`, which the caller may have computed once per image.
-        """
-        split = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (queries, keys, values)]
-        found = F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
-        tokens = self.norm2(tokens + self.out(found))
-        return self.norm3(tokens + self.linear2(F.relu(self.linear1(tokens))))
 
 
 class PairNorm(nn.Module):
@@ -155,6 +111,7 @@ def check_layers(layers: int) -> int:
     return layers
 
 
-def _check_heads(width: int, heads: int) -> None:
+def check_heads(width: int, heads: int) -> None:
+    """Raise ValueError unless the width can be shared among so many heads."""
     if heads < 1 or width % heads:
         raise ValueError(f"heads must divide the width {width}, not {heads}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from variants._base import Head, Repr
@@ -17,13 +17,30 @@ TRAINING_BLOCK_BYTES = 2**29
 GPU_TRAINING_BLOCK_BYTES = 2**31
 """The same on a GPU, which needs larger products to be busy."""
 
-
 SCATTERED_BYTES = 128 * 2**20
 """Freed memory that a process was measured to hold within a block, scattered between what is in use."""
 
 
 class PairwiseHead(Head):
-    """A head that pays per pair, block by block (`score_pairs_in_blocks`)."""
+    """A head that pays per pair, block by block; each pair gets scores with batch norms of their own, summed."""
+
+    norm: nn.ModuleList
+    """A `PairNorm` for each score of a pair."""
+
+    def score_pairs(self, query: Repr, gallery: Repr) -> Tensor:
+        """Scores of all pairs in front of their batch norms, row by row, each pair by itself: [Q*G, L]."""
+        raise NotImplementedError(f"{type(self).__name__} must define score_pairs")
+
+    def match(self, query: Repr, gallery: Repr) -> Tensor:
+        training = torch.is_grad_enabled()
+        return self._fuse(score_pairs_in_blocks(self.score_pairs, query, gallery, self.pair_bytes(training)))
+
+    def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
+        return self._fuse(self.score_pairs(query, gallery).view(len(query), len(gallery), -1))
+
+    def _fuse(self, scores: Tensor) -> Tensor:
+        """[Q, G, L] -> [Q, G]: each score behind its batch norm, summed."""
+        return torch.stack([norm(scores[..., n]) for n, norm in enumerate(self.norm)]).sum(dim=0)
 
     def image_bytes(self) -> int:
         """What `encode` keeps of one image for the backward pass, its representation counted."""

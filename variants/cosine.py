@@ -1,4 +1,7 @@
-"""The simplest matcher: a template for new heads, a baseline, and an oracle whose answer is known."""
+"""The simplest matcher: a template for new heads, a baseline, and an oracle whose answer is known.
+
+It says again, on purpose, what it could inherit from `VectorHead`: all that a head consists of is to be read here.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from variants._base import Head, Product, Repr, load_by_published_keys
 from variants._layers import tokens_of
-from variants.kernels import dense_maxima, exact_linear, maxima, maxima_products
+from variants.kernels import dense_maxima, exact_linear, maxima, maxima_bytes, maxima_products
 
 
 class QAConv(Head):
@@ -44,8 +44,7 @@ class QAConv(Head):
         return self.logit_bn(scores.sum(dim=2).view(-1, 1)).view(best.shape[:2])
 
     def pair_bytes(self, training: bool = False) -> int:
-        """Maxima, their positions, and copies behind the norm."""
-        return 4 * 12 * self.tokens
+        return maxima_bytes(self.tokens)
 
     def pair_parameters(self) -> set[str]:
         return self._names_under("")

@@ -16,7 +16,7 @@ from variants._layers import (
     position_embedding,
     tokens_of,
 )
-from variants._pairs import PairwiseHead, pair_up, score_pairs_in_blocks
+from variants._pairs import PairwiseHead, pair_up
 from variants.kernels import exact_linear
 
 
@@ -56,23 +56,12 @@ class TransformerCat(PairwiseHead):
     def encode(self, feature_map: Tensor) -> Repr:
         return Repr(tokens=tokens_of(feature_map))
 
-    def match(self, query: Repr, gallery: Repr) -> Tensor:
-        training = torch.is_grad_enabled()
-        return self._fuse(score_pairs_in_blocks(self._score_pairs, query, gallery, self.pair_bytes(training)))
-
-    def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
-        return self._fuse(self._score_pairs(query, gallery).view(len(query), len(gallery), -1))
-
     def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
         inputs = len(self.score) * self.score[0].in_features
         pairs = queries * gallery
         return [*encoder_products(self.encoder, pairs, 2 * self.tokens + 1), Product(pairs, inputs, 1)]
 
-    def _fuse(self, scores: Tensor) -> Tensor:
-        """[Q, G, L] -> [Q, G]: each score behind its batch norm, summed."""
-        return torch.stack([norm(scores[..., n]) for n, norm in enumerate(self.norm)]).sum(dim=0)
-
-    def _score_pairs(self, query: Repr, gallery: Repr) -> Tensor:
+    def score_pairs(self, query: Repr, gallery: Repr) -> Tensor:
         """[q*g, L]: the scores of each pair in front of their batch norms."""
         queries, galleries = pair_up(query.tokens, gallery.tokens)
         tokens = torch.cat((self.class_token.expand(len(queries), 1, -1), queries, galleries), dim=1) + self.position

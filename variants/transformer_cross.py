@@ -6,12 +6,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from variants._base import Product, Repr
 from variants._layers import (
-    DecoderLayer,
     PairNorm,
     attention_products,
+    check_heads,
     check_layers,
     choose,
     draw_xavier,
@@ -21,7 +22,7 @@ from variants._layers import (
     position_embedding,
     tokens_of,
 )
-from variants._pairs import PairwiseHead, pair_up, score_pairs_in_blocks
+from variants._pairs import PairwiseHead, pair_up
 from variants.kernels import exact_linear
 
 
@@ -53,7 +54,7 @@ class TransformerCross(PairwiseHead):
         self.fusion = choose("fusion", fusion, ("none", "multi_scale"))
         self.position = position_embedding(self.tokens, width)
         self.encoder = encoder_layers(check_layers(layers), width, feedforward, heads)
-        self.decoder = nn.ModuleList(DecoderLayer(width, feedforward, heads, self.shared_fc) for _ in range(layers))
+        self.decoder = nn.ModuleList(_DecoderLayer(width, feedforward, heads, self.shared_fc) for _ in range(layers))
         scores = layers if fusion == "multi_scale" else 1
         # Without bias: the batch norm behind it would cancel one.
         self.score = nn.ModuleList(nn.Linear(width, 1, bias=False) for _ in range(scores))
@@ -78,13 +79,6 @@ class TransformerCross(PairwiseHead):
             values=torch.stack([values for _, values in projected], dim=1),
         )
 
-    def match(self, query: Repr, gallery: Repr) -> Tensor:
-        training = torch.is_grad_enabled()
-        return self._fuse(score_pairs_in_blocks(self._score_pairs, query, gallery, self.pair_bytes(training)))
-
-    def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
-        return self._fuse(self._score_pairs(query, gallery).view(len(query), len(gallery), -1))
-
     def encode_products(self, images: int) -> list[Product]:
         width, tokens, layers = self.feature_shape[0], self.tokens, len(self.decoder)
         # Keys and values of all decoders; of the first one's self-attention all four projections, and its queries.
@@ -101,11 +95,7 @@ class TransformerCross(PairwiseHead):
             products += (1 if n == 0 else 2) * attention_products(pairs, tokens, tokens, width, self.heads)
         return products
 
-    def _fuse(self, scores: Tensor) -> Tensor:
-        """[Q, G, L] -> [Q, G]: each score behind its batch norm, summed."""
-        return torch.stack([norm(scores[..., n]) for n, norm in enumerate(self.norm)]).sum(dim=0)
-
-    def _score_pairs(self, query: Repr, gallery: Repr) -> Tensor:
+    def score_pairs(self, query: Repr, gallery: Repr) -> Tensor:
         """[q*g, L]: the scores of each pair in front of their batch norms."""
         outputs = []
         for n, layer in enumerate(self.decoder):
@@ -144,3 +134,46 @@ class TransformerCross(PairwiseHead):
         last = f"decoder.{len(self.decoder) - 1}.norm3.bias"
         keys = set() if self.shared_fc else {f"decoder.{n}.key.bias" for n in range(len(self.decoder))}
         return {last, *keys}
+
+
+class _DecoderLayer(nn.Module):
+    """A vanilla Transformer decoder layer (post-norm, ReLU, no dropout), cut where the memory's share ends.
+
+    The keys and values of the memory depend on the memory alone; `project_memory` computes them once per gallery
+    image, so that a pair pays only for what depends on the pair. With the same weights the result is that of
+    torch.nn.TransformerDecoderLayer. `shared_fc` uses one FC for queries and keys of the cross-attention
+    (paper, C.4).
+    """
+
+    def __init__(self, width: int, feedforward: int, heads: int, shared_fc: bool = False) -> None:
+        super().__init__()
+        check_heads(width, heads)
+        self.heads = heads
+        self.self_attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.norm1 = nn.LayerNorm(width)
+        self.key = nn.Linear(width, width)
+        self.query = self.key if shared_fc else nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, feedforward)
+        self.linear2 = nn.Linear(feedforward, width)
+        self.norm3 = nn.LayerNorm(width)
+
+    def attend_self(self, tokens: Tensor) -> Tensor:
+        """Self-attention, residual and norm: [B, T, d] -> [B, T, d]."""
+        return self.norm1(tokens + self.self_attention(tokens, tokens, tokens, need_weights=False)[0])
+
+    def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the cross-attention, each [B, T, d]."""
+        return self.key(memory), self.value(memory)
+
+    def attend_memory(self, tokens: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Cross-attention and feed-forward, each with residual and norm, of P pairs: all [P, T, d].
+
+        `queries` is `self.query(tokens)`, which the caller may have computed once per image.
+        """
+        split = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (queries, keys, values)]
+        found = F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+        tokens = self.norm2(tokens + self.out(found))
+        return self.norm3(tokens + self.linear2(F.relu(self.linear1(tokens))))

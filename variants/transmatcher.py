@@ -20,7 +20,7 @@ from variants._layers import (
     position_embedding,
     tokens_of,
 )
-from variants.kernels import dense_maxima, exact_linear, maxima, maxima_products, normed_mlp
+from variants.kernels import dense_maxima, exact_linear, maxima, maxima_bytes, maxima_products, normed_mlp
 
 
 class TransMatcher(Head):
@@ -120,8 +120,8 @@ class TransMatcher(Head):
         return products
 
     def pair_bytes(self, training: bool = False) -> int:
-        """Maxima, their positions, and copies behind the norm; similarities and hidden layers come in small blocks."""
-        return 4 * 12 * self.tokens
+        """Those of the maxima: hidden layers come in small blocks, too."""
+        return maxima_bytes(self.tokens)
 
     def pair_parameters(self) -> set[str]:
         return self._names_under("decoder.", "norm.")

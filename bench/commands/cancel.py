@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bench.commands.common import add_places, add_selection, example, read_selection
+from bench.journal.reading import told
 from bench.running.jobs import ClusterSettings
 
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     for sentence in outcome.going_on:
         print(sentence)
     print(f"{outcome.cells} cancelled")
-    for note in book.notes:
-        if note not in outcome.going_on:
-            print(note)
+    for line in (*book.notes, *told(book.faults.values())):
+        if line not in outcome.going_on:
+            print(line)
     return 1 if outcome.going_on else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from bench.running.jobs import Cluster, ClusterSettings
@@ -17,4 +18,8 @@ def open_cluster(settings: ClusterSettings) -> Cluster:
 
 def ledger(results: Path) -> Ledger:
     """The ledger of a results folder; SLURM is asked only if some job there is unsettled."""
-    return Ledger(results, lambda: open_cluster(ClusterSettings("slurm", results)))
+    return Ledger(
+        results,
+        lambda: open_cluster(ClusterSettings("slurm", results)),
+        lambda text: print(text, file=sys.stderr, flush=True),
+    )

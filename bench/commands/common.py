@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config import parse_overrides, split_words
+from bench.config import MOST_THREADS, parse_overrides, split_words
+from bench.errors import UserError
+from bench.paths import expand
 from bench.study.plan import Cell, Preset, Study, load_preset, load_study, parse_seeds, plan
+
+MOST_SECONDS = 1_000_000
+"""Eleven days."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,28 @@ def example(*commands: str) -> str:
     return "examples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
-def at_least_one(text: str) -> int:
-    """A whole number from 1 on, as a type of an argument."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"needs a whole number of at least 1, not {text!r}")
+def at_least_one(text: str, most: int = 1_000_000) -> int:
+    """A whole number from 1 to `most`, as a type of an argument."""
+    number = int(text) if text.isdecimal() and len(text) < 20 else 0
+    if not 1 <= number <= most:
+        raise argparse.ArgumentTypeError(f"needs a whole number of at least 1 and at most {most:,}, not {text[:40]!r}")
     return number
+
+
+def at_a_time(text: str) -> int:
+    """A number of threads, processes or runs at a time, as a type of an argument."""
+    return at_least_one(text, MOST_THREADS)
+
+
+def gibibytes(text: str) -> float:
+    """An amount of memory in GiB, as a type of an argument."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < float("inf"):
+        raise argparse.ArgumentTypeError(f"needs a number of GiB above 0, not {text[:40]!r}")
+    return amount
 
 
 def positive_seconds(text: str) -> float:
@@ -42,34 +63,46 @@ def positive_seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"needs a number of seconds, not {text!r}")
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"needs a number of seconds up to {MOST_SECONDS:,}, not {text[:40]!r}")
     return seconds
 
 
-def default_results() -> Path:
-    """BENCH_RESULTS, or `results` in the present folder."""
-    return Path(os.environ.get("BENCH_RESULTS", "results"))
+def file_or_folder(text: str) -> Path:
+    """A path, as a type of an argument; `~` is the home folder, wherever the shell leaves it."""
+    try:
+        return expand(text)
+    except UserError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from fault
 
 
-def default_data_dir() -> Path:
-    """BENCH_DATA, or `data` in the present folder."""
-    return Path(os.environ.get("BENCH_DATA", "data"))
+def head_word(word: str) -> str:
+    """A head or a row as the code names it: the path of a head file is expanded. Raises UserError."""
+    return str(expand(word)) if word.endswith(".py") else word
+
+
+def head_words(text: str | None) -> list[str] | None:
+    """Heads and rows separated by commas, each once; nothing but blanks is None. Raises UserError."""
+    words = split_words(text)
+    return words and [head_word(word) for word in words]
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
-    """--results."""
+    """--results, or the variable BENCH_RESULTS."""
     parser.add_argument(
-        "--results", type=Path, default=default_results(), help="folder of runs and reports (default: %(default)s)"
+        "--results",
+        type=file_or_folder,
+        default=os.environ.get("BENCH_RESULTS") or "results",
+        help="folder of runs and reports (default: %(default)s)",
     )
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
-    """--data-dir."""
+    """--data-dir, or the variable BENCH_DATA."""
     parser.add_argument(
         "--data-dir",
-        type=Path,
-        default=default_data_dir(),
+        type=file_or_folder,
+        default=os.environ.get("BENCH_DATA") or "data",
         help="folder that holds the data sets (default: %(default)s)",
     )
 
@@ -90,7 +123,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", help="a number of seeds (4 is 0 to 3) or a list (0,3) (default: the study's, or the preset's)"
     )
-    parser.add_argument("--memory", metavar="GIB", type=float, help="memory budget of testing (default: 2)")
+    parser.add_argument("--memory", metavar="GIB", type=gibibytes, help="memory budget of testing (default: 2)")
     parser.add_argument("--preset", help="scale everything down alike: see `bench list` (default: the paper's sizes)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe, e.g. training.epochs=2"
@@ -106,7 +139,7 @@ def read_selection(arguments: argparse.Namespace) -> Selection:
         study,
         preset,
         overrides,
-        split_words(arguments.variants) or ["all"],
+        head_words(arguments.variants) or ["all"],
         split_words(arguments.train),
         parse_seeds(arguments.seeds) if arguments.seeds else None,
     )
@@ -115,6 +148,5 @@ def read_selection(arguments: argparse.Namespace) -> Selection:
 
 def data_root(arguments: argparse.Namespace, preset: Preset) -> Path:
     """Where the data sets are: a preset made for stand-in data finds it in its own folder, apart from real sets."""
-    data_dir = getattr(arguments, "data_dir", default_data_dir())
-    standin = data_dir / f"standin-{preset.standin}"
-    return standin if preset.standin and standin.is_dir() else data_dir
+    standin = arguments.data_dir / f"standin-{preset.standin}"
+    return standin if preset.standin and standin.is_dir() else arguments.data_dir

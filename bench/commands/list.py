@@ -44,6 +44,8 @@ def _heads() -> None:
         print(f"  {name:26} {info.summary}")
         if options:
             print(f"  {'':26} options: {options}")
+    for name, reason in variants.unusable().items():
+        print(f"  {name!r:26} cannot be used: {reason}")
 
 
 def _studies() -> None:
@@ -57,8 +59,8 @@ def _data() -> None:
     from bench.data import describe
 
     for name, entry in describe().items():
-        tests = ", ".join(TEST_SETS[name])
-        print(f"  {name:26} {entry}; trained on, it is tested on {tests}")
+        tests = f"; trained on, it is tested on {', '.join(TEST_SETS[name])}" if name in TEST_SETS else ""
+        print(f"  {name:26} {entry}{tests}")
 
 
 def _presets() -> None:

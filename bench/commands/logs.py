@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import errno
-import os
 import stat
-import sys
 from pathlib import Path
 
 from bench.commands.common import add_results, at_least_one, example
 from bench.config import nearest
 from bench.errors import UserError
-from bench.running.jobs import job_logs, read_job
+from bench.journal.record import cell_folders
+from bench.progress import sentence
+from bench.running.jobs import job_logs
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -31,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0; 1 if a log cannot be read.
+    """Exit code: 0, or 1 if something of the run cannot be read.
 
     Raises UserError for a run that is not there, or a name that several runs begin with.
     """
@@ -39,40 +39,32 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = find_cell(arguments.results, arguments.cell)
     state = ledger(arguments.results).state_of_folder(folder)
-    print(f"{folder.name}: {state}" + (f": {state.reason}" if state.reason else ""))
-    job = read_job(folder)
-    unread = []
-    for log in [folder / "log.jsonl", *(job_logs(job) if job is not None else []), folder / "error.log"]:
+    print(f"{folder.name}: {state}" + (f": {sentence(state.reason)}" if state.reason else ""))
+    job_output = job_logs(state.job) if state.job is not None else []
+    whole = state.kind != "unreadable"
+    for log in (folder / "log.jsonl", *job_output, folder / "error.log"):
         try:
             end = last_lines(log, arguments.lines)
         except FileNotFoundError:
             continue
         except OSError as fault:
-            unread.append(f"bench logs: {log} cannot be read: {fault.strerror}")
-            continue
+            whole, end = False, [f"cannot be read ({fault.strerror})"]
         print(f"\n==> {log} <==")
         print("\n".join(end))
-    for sentence in unread:
-        print(sentence, file=sys.stderr)
-    return 1 if unread else 0
+    return 0 if whole else 1
 
 
 def last_lines(log: Path, count: int) -> list[str]:
-    """The end of a log. Raises OSError where it cannot be read, or is no file that has an end."""
-    if not stat.S_ISREG(log.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is no ordinary file")
+    """The end of a log. Raises OSError where it cannot be read, or is something that may have no end."""
+    kind = log.stat().st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise OSError(errno.EINVAL, "it is no file")
     return log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
 
 
 def find_cell(results: Path, name: str) -> Path:
     """The folder of the one run whose id begins with `name`."""
-    try:
-        with os.scandir(results / "runs") as entries:
-            folders = sorted(Path(entry) for entry in entries if entry.is_dir())
-    except FileNotFoundError:
-        folders = []
-    except OSError as fault:
-        raise UserError(f"{results / 'runs'} cannot be read: {fault.strerror}") from fault
+    folders = cell_folders(results)
     found = [path for path in folders if path.name == name] or [path for path in folders if path.name.startswith(name)]
     if len(found) == 1:
         return found[0]

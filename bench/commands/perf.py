@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
-from bench.commands.common import add_results, at_least_one, example
-from bench.config import cpus, one_of, split_words
-from bench.errors import UserError
+import variants
+from bench.commands.common import add_results, at_a_time, at_least_one, example, head_words
+from bench.config import one_of, split_words
+from bench.environment import cpus
+from bench.errors import CellFailed, UserError
 from bench.perf import DEFAULT_PARTS, PARTS
 from bench.progress import Progress
+
+if TYPE_CHECKING:
+    from bench.perf.records import PerfSizes
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -46,9 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         ("feedforward", 2048, "D"),
         ("layers", 3, "N"),
         ("repeats", 5, "timed rounds"),
-        ("threads", cpus(), "CPU threads"),
     ):
         parser.add_argument(f"--{name}", type=at_least_one, default=default, help=f"{what} (default: %(default)s)")
+    parser.add_argument("--threads", type=at_a_time, default=cpus(), help="CPU threads (default: %(default)s)")
     parser.add_argument("--dtype", default="float32,bfloat16", help="of matrix products (default: %(default)s)")
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, a GPU if there is one)"
@@ -56,31 +62,58 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0."""
+    """Exit code 0. Raises CellFailed, once the tables are printed, if they cannot be stored."""
     import torch
 
+    from bench.journal.provenance import check_kernel, now
     from bench.perf.measure import available_bytes
-    from bench.perf.records import PerfSizes
-    from bench.perf.run import PerfPlan, measure, subjects_of
+    from bench.perf.records import FOLDER, PerfSizes, write_perf
+    from bench.perf.run import PerfPlan, measure, record_of, subjects_of
     from bench.report.render import notes_text, to_text
     from bench.report.speed import speed_tables
-    from bench.running.preflight import resolve_device
-    from variants import HeadError
+    from bench.running.devices import resolve_device
+    from bench.running.preflight import check_writable
 
     dtypes = tuple(one_of("dtype", word, DTYPES) for word in split_words(arguments.dtype) or ())
     parts = tuple(one_of("part", word, PARTS) for word in split_words(arguments.only) or DEFAULT_PARTS)
     try:
-        subjects = subjects_of(split_words(arguments.variants) or ["all"])
-    except HeadError as fault:
+        subjects = subjects_of(head_words(arguments.variants) or ["all"])
+    except variants.HeadError as fault:
         raise UserError(str(fault)) from fault
     names = ("batch", "tokens", "width", "feedforward", "layers")
     sizes = PerfSizes(**{name: getattr(arguments, name) for name in names})
     device = torch.device(resolve_device(arguments.device))
+    for subject in subjects:
+        _try_from_outside(subject, sizes)
     memory = available_bytes(device)
     plan = PerfPlan(sizes, subjects, dtypes, parts, arguments.repeats, arguments.threads, device, memory)
-    record, path = measure(plan, arguments.results, Progress(shown=sys.stderr.isatty()))
+    check_kernel(device)
+    check_writable(arguments.results / FOLDER)
+    started, findings = now(), []
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for table in speed_tables([record]):
-        print(to_text(table, width), notes_text(table, width), sep="\n")
+    try:
+        for found in measure(plan, Progress(shown=sys.stderr.isatty())):
+            findings.append(found)
+    finally:
+        # What was measured is shown, whatever came in the way of the rest.
+        record = record_of(plan, started, findings)
+        for table in speed_tables([record]):
+            print(to_text(table, width), notes_text(table, width), sep="\n")
+    try:
+        path = write_perf(arguments.results, record)
+    except OSError as fault:
+        folder = arguments.results / FOLDER
+        raise CellFailed(f"the tables above could not be stored in {folder}: {fault.strerror}") from fault
     print(f"Written to {path}.")
     return 0
+
+
+def _try_from_outside(subject: str, sizes: PerfSizes) -> None:
+    """Raise UserError for a head from outside that does not match images soundly, before half an hour is measured."""
+    from bench.perf.works import OPERATOR
+    from bench.running.trial import footprint
+
+    if subject == OPERATOR or not (info := variants.describe(subject)).digest:
+        return
+    options = tuple((key, value) for key, value in sizes.model_dump().items() if key in info.options)
+    footprint(subject, info.digest, (sizes.width, sizes.tokens, 1), options, sizes.batch, "cpu")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from pathlib import Path
 
-from bench.commands.common import add_results, example
-from bench.errors import UserError
+from bench.commands.common import add_results, example, file_or_folder
 from bench.report.model import FORMATS
 
 
@@ -23,7 +21,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_results(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: report/ below --results)")
+    parser.add_argument(
+        "--out", type=file_or_folder, metavar="DIR", help="folder to write to (default: report/ below --results)"
+    )
     parser.add_argument(
         "--study", nargs="+", metavar="NAME", help="tables, see `bench list studies`, or speed (default: all)"
     )
@@ -31,20 +31,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0. Raises UserError where there is nothing to report."""
+    """Exit code: 0, or 1 if something was passed over that could not be read or drawn.
+
+    Raises UserError where there is nothing to report.
+    """
     from bench.report.write import write_report
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None
     out = arguments.out or arguments.results / "report"
-    try:
-        report = write_report(arguments.results, out, arguments.study, arguments.format, width)
-    except OSError as fault:
-        raise UserError(
-            f"cannot write the report to {out} ({fault.strerror}); choose another folder with --out"
-        ) from fault
+    report = write_report(arguments.results, out, arguments.study, arguments.format, width)
     for line in report.text.splitlines():
         print(f"\033[1;33m{line}\033[0m" if terminal and line.startswith("STAND-IN DATA") else line)
     if report.files:
-        print(f"\nWritten to {out}: {len(report.files)} files, {report.files[0].name} first.")
-    return 0
+        count = f"{len(report.files)} file{'' if len(report.files) == 1 else 's'}"
+        print(f"\nWritten to {out}: {count}, {report.files[0].name} first.")
+    return 1 if report.unreadable or report.undrawn else 0

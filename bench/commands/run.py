@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.common import (
     Selection,
     add_places,
     add_selection,
+    at_a_time,
     at_least_one,
     example,
+    file_or_folder,
     positive_seconds,
     read_selection,
 )
-from bench.config import cpus, split_words
+from bench.config import split_words
+from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
+from bench.journal.reading import told
 from bench.journal.record import Record
-from bench.progress import Progress
+from bench.progress import Progress, sentence
 from bench.running.jobs import CLUSTERS
+from bench.study.names import tell_apart
 from bench.study.plan import Cell, tests_of
 
 if TYPE_CHECKING:
+    from bench.running.outcome import Outcome
     from bench.running.preflight import RunOptions, Target
-    from bench.running.runner import Outcome
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -53,15 +58,23 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, all GPUs if there are any)"
     )
     parser.add_argument(
-        "--workers", type=at_least_one, default=cpus(), help="threads that decode images (default: %(default)s)"
+        "--workers", type=at_a_time, default=cpus(), help="threads that decode images (default: %(default)s)"
     )
     parser.add_argument(
         "--jobs",
-        type=at_least_one,
+        type=at_a_time,
         help="runs at a time (default: one on each GPU, else CPUs / threads of a run, up to 4)",
     )
     parser.add_argument("--untrained", action="store_true", help="test each row's untrained network and pixels too")
     parser.add_argument("--msmt-release", choices=("V1", "V2"), help="which MSMT17 to take where both are found")
+    parser.add_argument(
+        "--splits",
+        type=file_or_folder,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="splits of your own for a small test set, as `bench data splits` writes them; again for another set",
+    )
     parser.add_argument(
         "--save-every",
         metavar="SECONDS",
@@ -79,7 +92,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="slurm: job arrays; local: this machine, in the background; debug: one by one in this process",
     )
     group.add_argument(
-        "--resources", type=Path, metavar="FILE", help="what to ask SLURM for, by head (form: slurm/resources.yaml)"
+        "--resources",
+        type=file_or_folder,
+        metavar="FILE",
+        help="what to ask SLURM for, by head (form: slurm/resources.yaml)",
     )
     group.add_argument(
         "--resource",
@@ -101,14 +117,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(selection.cells, arguments)
     from bench.running.cell import ERROR_LOG
-    from bench.running.preflight import devices_at_hand, local_target, predicted_steps, preflight
+    from bench.running.devices import devices_at_hand
+    from bench.running.preflight import local_target, predicted_steps, preflight
     from bench.running.runner import default_jobs, run_all
 
     devices = devices_at_hand(arguments.device)
     options = _options(selection, arguments, lambda _: local_target(devices[0]))
     tasks = preflight(selection.cells, options)
     count = len({task.cell for task in tasks})
-    width = max(len(task.label) for task in tasks)
+    names = tell_apart([(task.label, task.config) for task in tasks])
+    name_of = {task.cell: name for task, name in zip(tasks, names, strict=True)}
+    width = max(map(len, names))
 
     for line in predicted_steps(selection.cells, devices[0]):
         print(line)
@@ -118,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def report(outcome: Outcome) -> None:
         task = outcome.task
-        start = f"[{next(finished):{len(str(count))}}/{count}] {task.label:{width}}"
+        start = f"[{next(finished):{len(str(count))}}/{count}] {name_of[task.cell]:{width}}"
         print(f"{start}  {task.config.train} seed {task.config.seed}  {_describe(outcome)}", flush=True)
 
     outcomes = run_all(tasks, jobs, report, devices)
@@ -127,7 +146,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{count - len(failed) - skipped} done, {skipped} skipped, {len(failed)} failed")
     for outcome in failed:
         log = outcome.task.folder / ERROR_LOG
-        print(f"failed: {outcome.task.cell}: {outcome.reason}" + (f" (traceback: {log})" if log.exists() else ""))
+        traceback = f" (traceback: {log})" if os.access(log, os.R_OK) else ""
+        print(f"failed: {outcome.task.cell}: {sentence(outcome.reason)}{traceback}")
     if not failed:
         print("`bench report` draws the tables")
     return 1 if failed else 0
@@ -147,6 +167,7 @@ def _options(
         tests=tuple(split_words(arguments.test) or ()) or None,
         untrained=arguments.untrained or selection.preset.untrained,
         msmt_release=arguments.msmt_release,
+        splits=tuple(arguments.splits),
         preset=arguments.preset,
         overrides=selection.overrides,
         progress=Progress(shown=sys.stderr.isatty()),
@@ -157,8 +178,9 @@ def _options(
 def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
     """Submit what lacks results, or show what would be submitted."""
     from bench.commands.cluster import ledger, open_cluster
+    from bench.running.devices import devices_at_hand
     from bench.running.jobs import ClusterSettings
-    from bench.running.preflight import devices_at_hand, local_target, preflight
+    from bench.running.preflight import local_target, preflight
     from bench.running.submission import absolute, sort_tasks, submit_open
 
     local = arguments.cluster != "slurm"
@@ -190,17 +212,20 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
         said = ""
     else:
         found, said = submit_open(tasks, lambda: ledger(arguments.results), settings.results, cluster.submit)
+    for reason in found.unreadable:
+        print(f"passed over: {reason}")
     print(f"{len(found.open)} to run, {len(found.finished)} finished before, {len(found.busy)} queued or running")
     if said:
         print(f"{said}\n`bench status` with the same choice of runs follows them; this shell may be closed")
-    return 0
+    return 1 if found.unreadable else 0
 
 
 def _describe(outcome: Outcome) -> str:
     if outcome.failed or outcome.record is None:
-        return outcome.reason if outcome.skipped else f"FAILED: {outcome.reason}"
-    done = "finished before: " if outcome.skipped else ""
-    return f"{done}{_scores(outcome.record)}   {outcome.record.training_seconds:.0f} s"
+        return outcome.reason if outcome.skipped else f"FAILED: {sentence(outcome.reason)}"
+    done, record = "finished before: " if outcome.skipped else "", outcome.record
+    skipped = f"   {record.skipped_steps} of {record.steps} steps skipped" if record.skipped_steps else ""
+    return f"{done}{_scores(record)}   {record.training_seconds:.0f} s{skipped}"
 
 
 def _scores(record: Record) -> str:
@@ -210,16 +235,19 @@ def _scores(record: Record) -> str:
 
 def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
     from bench.commands.cluster import ledger
-    from bench.running.preflight import predicted_steps, resolve_device
+    from bench.running.devices import resolve_device
+    from bench.running.preflight import predicted_steps
 
-    book = ledger(arguments.results)
-    for cell in cells:
+    book, unreadable = ledger(arguments.results), False
+    names = tell_apart([(cell.label, cell.config) for cell in cells])
+    for name, cell in zip(names, cells, strict=True):
         tests = tests_of(cell.config.train, split_words(arguments.test))
         state = book.state_of(cell)
         lacking = state.lacking(tests)
-        told = f"done but for {', '.join(lacking)}" if lacking else str(state)
-        print(f"{cell.label:30} {cell.config.train:12} seed {cell.config.seed}   {told}")
+        far = f"done but for {', '.join(lacking)}" if lacking else str(state)
+        unreadable |= state.kind == "unreadable"
+        print(f"{name:30} {cell.config.train:12} seed {cell.config.seed}   {far}")
     print(f"{len(cells)} runs")
-    for line in predicted_steps(cells, resolve_device(arguments.device)):
+    for line in (*predicted_steps(cells, resolve_device(arguments.device)), *told(book.faults.values())):
         print(line)
-    return 0
+    return 1 if unreadable else 0

@@ -9,8 +9,11 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bench.commands.common import Selection, add_places, add_selection, at_least_one, example, read_selection
+from bench.journal.reading import told
+from bench.progress import sentence
 from bench.running.ledger import KINDS, CellState, Ledger
-from bench.study.plan import Cell
+from bench.streams import lost_output
+from bench.study.names import tell_apart
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -36,27 +39,32 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0."""
+    """Exit code: 0, or 1 if it cannot be read how far some run is. Watching ends, too, when nobody reads any more."""
     from bench.commands.cluster import ledger
 
     selection = read_selection(arguments)
+    names = tell_apart([(cell.label, cell.config) for cell in selection.cells])
+    cells = {
+        (name, cell.config.train, cell.config.seed): cell for name, cell in zip(names, selection.cells, strict=True)
+    }
     while True:
         book = ledger(arguments.results)
-        states = {_place(cell): book.state_of(cell) for cell in selection.cells}
+        states = {place: book.state_of(cell) for place, cell in cells.items()}
         if arguments.watch and sys.stdout.isatty():
             print("\033[2J\033[H", end="")
         print(render(selection, states, book, arguments.results), flush=True)
-        if not arguments.watch or not any(state.busy for state in states.values()):
-            return 0
+        busy = any(state.busy for state in states.values())
+        if not arguments.watch or not busy or lost_output():
+            return 1 if any(state.kind == "unreadable" for state in states.values()) else 0
         time.sleep(arguments.watch)
 
 
 def render(
     selection: Selection, states: Mapping[tuple[str, str, int], CellState], book: Ledger, results: object
 ) -> str:
-    """The grid, what failed and why, and the count of each state."""
-    seeds = sorted({cell.config.seed for cell in selection.cells})
-    rows = list(dict.fromkeys((cell.label, cell.config.train) for cell in selection.cells))
+    """The grid, what failed and why, and the count of each state. `states` are by name, training set and seed."""
+    seeds = sorted({seed for _, _, seed in states})
+    rows = list(dict.fromkeys((label, train) for label, train, _ in states))
     words = {place: str(state) for place, state in states.items()}
     columns = [f"seed {seed}" for seed in seeds]
     widths = [
@@ -72,7 +80,8 @@ def render(
         cells = [f"{words[label, train, seed]:{width}}" for seed, width in zip(seeds, widths, strict=True)]
         lines.append(f"{label:{first}}  {train:{second}}  " + "  ".join(cells))
     for state in dict.fromkeys(state for state in states.values() if state.kind == "failed"):
-        lines.append(f"failed: {state.folder.name}: {state.reason}" + (f" (log: {state.log})" if state.log else ""))
+        log = f" (log: {state.log})" if state.log else ""
+        lines.append(f"failed: {state.folder.name}: {sentence(state.reason)}{log}")
     counts = Counter(state.kind for state in states.values())
     others = [f"{counts[kind]} {kind}" for kind in KINDS if counts[kind] and kind not in ("done", "missing")]
     lines.append(", ".join([f"{counts['done']} of {len(states)} done", *others]))
@@ -80,8 +89,5 @@ def render(
     if counts["missing"] == len(states) and book.cells:
         hints = ", ".join([*book.presets, "perhaps with --set or another --study"])
         lines.append(f"{len(book.cells)} other runs are there: {hints}")
+    lines += told(book.faults.values())
     return "\n".join(lines)
-
-
-def _place(cell: Cell) -> tuple[str, str, int]:
-    return cell.label, cell.config.train, cell.config.seed

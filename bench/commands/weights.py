@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench.commands.common import example
+from bench.commands.common import example, file_or_folder
 from bench.config import ARCHITECTURES, one_of
 from bench.errors import UserError
 
@@ -36,8 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=example("bench weights convert theirs.pth --arch mobilenet_v2 --out ours.pth"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    convert.add_argument("file", metavar="FILE", type=Path, help="a file that torch.save wrote")
-    convert.add_argument("--out", metavar="PATH", type=Path, required=True, help="the new file")
+    convert.add_argument("file", metavar="FILE", type=file_or_folder, help="a file that torch.save wrote")
+    convert.add_argument("--out", metavar="PATH", type=file_or_folder, required=True, help="the new file")
     for action in (fetch, convert):
         action.add_argument("--arch", default="resnet50", choices=ARCHITECTURES, help="(default: %(default)s)")
         action.add_argument(

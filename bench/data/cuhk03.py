@@ -4,6 +4,7 @@ Read from CUHK03-NP's folders or from what torchreid makes of the original file.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from bench.data.listing import (
     choose,
     folders_below,
     half_copied,
+    is_file,
+    is_folder,
     parse,
     scan,
 )
@@ -33,6 +36,14 @@ class TorchreidPlace(NamedTuple):
     root: Path
     splits: str
     images: str
+
+
+class _Listed(NamedTuple):
+    """One image of a splits file: base name, person as numbered there, camera from 0."""
+
+    name: str
+    person: int
+    camera: int
 
 
 def find(data_dir: Path, boxes: str) -> Place | TorchreidPlace:
@@ -58,13 +69,12 @@ def _title(boxes: str) -> str:
 
 def _torchreid(root: Path, boxes: str) -> TorchreidPlace | None:
     place = TorchreidPlace(root, f"splits_new_{boxes}.json", f"images_{boxes}")
-    there = {part: (root / part).exists() for part in (place.splits, place.images)}
+    there = {place.splits: is_file(root / place.splits), place.images: is_folder(root / place.images)}
     if all(there.values()):
         return place
     if there[place.splits]:
         raise half_copied(_title(boxes), root, [place.images])
-    raw = [root / "cuhk-03.mat", root / "cuhk03_release", root / "cuhk03_release" / "cuhk-03.mat"]
-    if there[place.images] or any(path.exists() for path in raw):
+    if there[place.images] or is_file(root / "cuhk-03.mat") or is_folder(root / "cuhk03_release"):
         raise UserError(
             f"{root} holds CUHK03 in its original form, or torchreid's without {place.splits}, which says what is"
             f" train, query and gallery. Either place CUHK03-NP in {root.parent / 'cuhk03-np' / boxes}"
@@ -88,10 +98,17 @@ def _read_torchreid(place: TorchreidPlace, title: str, data_dir: Path) -> Readin
     """Take from the splits file only which image is in which split.
 
     Its paths are absolute ones of another machine and its training persons are labels that collide with the test
-    persons; the base names have both right.
+    persons; the base names have both right. Where it contradicts them, UserError is raised.
     """
-    splits = {split: _base_names(place, split) for split in SPLITS}
+    listed = {split: _listed(place, split) for split in SPLITS}
+    splits = {split: [image.name for image in images] for split, images in listed.items()}
     entries = {split: _entries(place, names) for split, names in splits.items()}
+    for half in (("train",), ("query", "gallery")):
+        _check_against_names(
+            place,
+            [image for split in half for image in listed[split]],
+            [entry for split in half for entry in entries[split]],
+        )
     listing = scan(place.root / place.images)
     files = {f"{place.images}/{name}": size for name, size in listing.files.items()}
     return Reading(
@@ -104,7 +121,7 @@ def _read_torchreid(place: TorchreidPlace, title: str, data_dir: Path) -> Readin
         # The file's own bytes differ from machine to machine by the paths in it.
         lists={place.splits: json.dumps({split: sorted(names) for split, names in splits.items()}).encode()},
         missing=tuple(entry.path for split in SPLITS for entry in entries[split] if entry.path not in files),
-        ignored=tuple(f"{place.images}/{name}" for name in listing.ignored),
+        ignored=tuple(f"{place.images}/{name}" for name in (*listing.ignored, *listing.broken)),
         standin=find_standin(place.root, data_dir),
     )
 
@@ -113,14 +130,32 @@ def _entries(place: TorchreidPlace, names: list[str]) -> list[Entry]:
     return parse(TORCHREID_CUHK03, place.root, [f"{place.images}/{name}" for name in names])
 
 
-def _base_names(place: TorchreidPlace, split: str) -> list[str]:
+def _listed(place: TorchreidPlace, split: str) -> list[_Listed]:
     path = place.root / place.splits
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         # Both separators: the paths may come from Windows.
-        return [image.replace("\\", "/").rpartition("/")[2] for image, _person, _camera in content[0][split]]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        return [
+            _Listed(image.replace("\\", "/").rpartition("/")[2], int(person), int(camera))
+            for image, person, camera in content[0][split]
+        ]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} is not torchreid's splits file (a list with one object of train, query and gallery, each a list"
             " of [path, person, camera]): delete it and let torchreid write it again."
         ) from error
+
+
+def _check_against_names(place: TorchreidPlace, images: Sequence[_Listed], entries: Sequence[Entry]) -> None:
+    """Cameras are those of the names; persons are numbered anew, but no two alike and none twice."""
+    label_of: dict[int, int] = {}
+    person_of: dict[int, int] = {}
+    for image, entry in zip(images, entries, strict=True):
+        same_label = label_of.setdefault(entry.person, image.person) == image.person
+        same_person = person_of.setdefault(image.person, entry.person) == entry.person
+        if not (same_label and same_person and image.camera == entry.camera):
+            raise UserError(
+                f"{place.root / place.splits} gives person {image.person} and camera {image.camera} to {image.name},"
+                " which contradicts its name or what is said of other images: delete the file and let torchreid write"
+                " it again."
+            )

@@ -1,6 +1,7 @@
 """What the readers share: find a set's folder, list its images, read the base names."""
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Listing:
-    """One folder: `files` image -> size in bytes, `ignored` what is no image, `broken` links to nothing."""
+    """One folder: `files` image -> size in bytes, `ignored` what is no image, folders not looked into included.
+
+    `broken` are links to nothing and folders that are named like images.
+    """
 
     files: dict[str, int]
     ignored: tuple[str, ...] = ()
@@ -65,9 +69,13 @@ def scan(folder: Path, depth: int = 0) -> Listing:
             with os.scandir(here) as entries:
                 for entry in entries:
                     relative = prefix + entry.name
-                    if entry.is_dir():
+                    if _leads_to_folder(entry):
                         if levels and not entry.name.startswith((".", "__MACOSX")):
                             waiting.append((relative + "/", entry.path, levels - 1))
+                        elif is_image(entry.name):
+                            broken.append(relative)
+                        else:
+                            ignored.append(relative + "/")
                     elif not is_image(entry.name):
                         ignored.append(relative)
                     else:
@@ -99,9 +107,67 @@ def folders_below(data_dir: Path, names: Iterable[str]) -> list[Path]:
 def _children(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            return [folder / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
+            return [folder / name for name in sorted(entry.name for entry in entries if _leads_to_folder(entry))]
     except OSError:
         return []
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, or into somebody else's folder
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there, as far as this process can see."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there, as far as this process can see."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def obstacles(data_dir: Path, names: Iterable[str] = ()) -> list[str]:
+    """Say what below `data_dir` cannot be looked into, and why: links that lead nowhere, folders of others.
+
+    That is `data_dir` itself, all that lies in it, and what lies deeper under one of `names` ("a/b").
+    """
+    found = dict.fromkeys(map(_obstacle, [data_dir, *_folders_and_links(data_dir)]))
+    for name in names:
+        level = [data_dir]
+        for part in name.split("/"):
+            level = [
+                child for folder in level for child in _folders_and_links(folder) if child.name.lower() == part.lower()
+            ]
+            found |= dict.fromkeys(map(_obstacle, level))
+    return [obstacle for obstacle in found if obstacle]
+
+
+def _folders_and_links(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_symlink() or entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names)]
+
+
+def _obstacle(path: Path) -> str:
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            os.scandir(path).close()
+            os.stat(f"{path}/.")  # noqa: PTH116 - a Path would drop the dot, which asks for the right to enter
+    except OSError as error:
+        return f"{path} cannot be looked into ({error.strerror})"
+    return ""
 
 
 def choose(data_dir: Path, title: str, names: Sequence[str], parts: Sequence[str]) -> Place:
@@ -110,19 +176,21 @@ def choose(data_dir: Path, title: str, names: Sequence[str], parts: Sequence[str
     Raises SetAbsent if no folder holds any of them, UserError if the best one holds some.
     """
     folders = folders_below(data_dir, names)
-    missing = {folder: [part for part in parts if not (folder / part).is_dir()] for folder in folders}
+    missing = {folder: [part for part in parts if not is_folder(folder / part)] for folder in folders}
     some = [folder for folder in folders if len(missing[folder]) < len(parts)]
     whole = [folder for folder in some if not missing[folder]]
     if whole:
         return Place(whole[0], others=tuple(folder for folder in some if folder != whole[0]))
     if some:
         raise half_copied(title, some[0], missing[some[0]])
-    raise absent(data_dir, title, names, f"the folders {', '.join(parts)}", folders, (data_dir / parts[0]).is_dir())
+    raise absent(data_dir, title, names, f"the folders {', '.join(parts)}", folders, is_folder(data_dir / parts[0]))
 
 
 def half_copied(title: str, root: Path, missing: Sequence[str]) -> UserError:
     """Say that parts of a set are there and others are not."""
-    return UserError(f"{title} in {root} is incomplete: {brief(missing)} missing. Copy the set again.")
+    blocked = [obstacle for name in missing if (obstacle := _obstacle(root / name))]
+    why = f" ({brief(blocked)})" if blocked else ""
+    return UserError(f"{title} in {root} is incomplete: {brief(missing)} missing{why}. Copy the set again.")
 
 
 def absent(
@@ -138,11 +206,14 @@ def absent(
             f"{title} is absent below {data_dir}, but {data_dir} looks like the set itself: give the directory above it"
             f" (--data-dir {above} or BENCH_DATA={above}) and call the folder one of {', '.join(names)}."
         )
-    if not data_dir.is_dir():
-        why = f"the data directory {data_dir} does not exist"
+    blocked = obstacles(data_dir, names)
+    if not os.path.lexists(data_dir):
+        why, blocked = f"the data directory {data_dir} does not exist", []
     else:
         why = f"none of the folders {', '.join(dict.fromkeys(names))} below {data_dir} holds {content}"
-    if seen:
+    if blocked:
+        why += f"; {brief(blocked)}"
+    elif seen:
         why += f" ({brief([str(folder) for folder in seen])} exists without them)"
     standins = standin_folders(data_dir)
     size = standins[0].name.removeprefix("standin-") if standins else "demo"

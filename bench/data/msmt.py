@@ -1,12 +1,23 @@
 """MSMT17 (Wei et al., CVPR 2018), V1 and V2 (faces masked): images in a folder per person, splits in lists."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.data.listing import Place, SetAbsent, absent, folders_below, foreign_name, half_copied, scan
+from bench.data.listing import (
+    Place,
+    SetAbsent,
+    absent,
+    folders_below,
+    foreign_name,
+    half_copied,
+    is_file,
+    is_folder,
+    scan,
+)
 from bench.data.names import MSMT
-from bench.data.reading import Entry, Reading, find_standin, without_junk
+from bench.data.reading import JUNK, Entry, Reading, find_standin, without_junk
 from bench.errors import UserError
 
 TITLE = "MSMT17"
@@ -17,6 +28,7 @@ TRAIN_LISTS = ("list_train.txt", "list_val.txt")
 QUERY_LIST = "list_query.txt"
 GALLERY_LIST = "list_gallery.txt"
 LISTS = (*TRAIN_LISTS, QUERY_LIST, GALLERY_LIST)
+PERSON = re.compile(r"-?\d{1,9}", re.ASCII)
 PARTIAL_MIRROR = " A partial mirror with 60,910 instead of 93,820 test images circulates."
 
 
@@ -49,11 +61,11 @@ def find(data_dir: Path, release: str | None = None) -> Place:
         listed = " and ".join(f"{candidate.release} in {candidate.root}" for candidate in found)
         raise UserError(f"MSMT17 is there as {listed}, which give different numbers: choose with --msmt-release V1|V2.")
     if not found:
-        if lists_only := [root for root in roots if any((root / name).is_file() for name in LISTS)]:
+        if lists_only := [root for root in roots if any(is_file(root / name) for name in LISTS)]:
             folders = " or ".join(" and ".join(pair) for pair in RELEASES.values())
             raise half_copied(TITLE, lists_only[0], [f"image folders {folders}"])
         content = f"the lists {', '.join(LISTS)} and the folders train and test, or mask_train_v2 and mask_test_v2"
-        raise absent(data_dir, TITLE, NAMES, content, roots, inside=(data_dir / LISTS[0]).is_file())
+        raise absent(data_dir, TITLE, NAMES, content, roots, inside=is_file(data_dir / LISTS[0]))
     taken = min(found, key=lambda candidate: bool(candidate.missing))
     if taken.missing:
         raise half_copied(f"{TITLE} {taken.release}", taken.root, taken.missing)
@@ -63,11 +75,11 @@ def find(data_dir: Path, release: str | None = None) -> Place:
 
 def _candidates(root: Path) -> list[_Candidate]:
     """The releases whose image folders, at least one of them, lie in `root`: these tell V1 from V2, not its name."""
-    absent_lists = [name for name in LISTS if not (root / name).is_file()]
+    absent_lists = [name for name in LISTS if not is_file(root / name)]
     return [
-        _Candidate(root, release, (*(name for name in pair if not (root / name).is_dir()), *absent_lists))
+        _Candidate(root, release, (*(name for name in pair if not is_folder(root / name)), *absent_lists))
         for release, pair in RELEASES.items()
-        if any((root / name).is_dir() for name in pair)
+        if any(is_folder(root / name) for name in pair)
     ]
 
 
@@ -100,7 +112,10 @@ def read(data_dir: Path, release: str | None = None) -> Reading:
         files=files,
         lists=lists,
         missing=tuple(entry.path for entry in (*train, *query, *gallery) if entry.path not in files),
-        ignored=tuple(f"{folder}/{name}" for folder, listing in listings.items() for name in listing.ignored),
+        # What the lists name and is a link to nothing, or a folder, is missing; the rest is of no use.
+        ignored=tuple(
+            f"{folder}/{name}" for folder, listing in listings.items() for name in (*listing.ignored, *listing.broken)
+        ),
         others=place.others,
         missing_hint=PARTIAL_MIRROR,
         standin=find_standin(place.root, data_dir),
@@ -125,20 +140,29 @@ def _list_bytes(path: Path) -> bytes:
 
 
 def _entries(root: Path, list_name: str, content: bytes, folder: str) -> list[Entry]:
-    """Read the lines `<path below folder> <person>`; the camera is in the base name."""
+    """Read the lines `<path below folder> <person>`; camera and person are in the base name too.
+
+    Raises UserError, also where line and name disagree on the person; -1, which leaves an image out, is no person.
+    """
     entries = []
     for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
         *before, person = line.rsplit(maxsplit=1)
-        if not before or not person.removeprefix("-").isdecimal():
+        if not before or not PERSON.fullmatch(person):
             raise UserError(
-                f"{root / list_name}, line {number}: {line.strip()!r} is not `<path> <person>`. Copy the list again."
+                f"{root / list_name}, line {number}: {line.strip()[:200]!r} is not `<path> <person>`."
+                " Copy the list again."
             )
         listed = before[0].strip().replace("\\", "/").removeprefix("./")
         path = f"{folder}/{listed}"
         parsed = MSMT.parse(path.rpartition("/")[2])
         if parsed is None:
             raise foreign_name(MSMT, root / path)
+        if int(person) not in (parsed.person, JUNK):
+            raise UserError(
+                f"{root / list_name}, line {number}: person {person} is given to {path}, whose name says person"
+                f" {parsed.person}. Copy the list again."
+            )
         entries.append(Entry(path, int(person), parsed.camera))
     return entries

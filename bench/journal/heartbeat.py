@@ -1,16 +1,24 @@
-"""What a run last said of itself: a small file beside its record, which `bench status` reads first."""
+"""What a run last said of itself: a small file beside its record, which `bench status` reads first.
+
+Whether a process on another machine lives is told by when its file was written, and there are three clocks: the
+writer's, which the heartbeat states, the file system's, which dates the file, and the reader's. If both dates are near
+the present, the process lives; if both are long past, it died. Anything else (a date in the future, or one that is near
+and one that is not) says only that clocks disagree or that the folder was copied; then a heartbeat is a sign of life if
+it changes.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field
 
 from bench.config import Settings
-from bench.journal.record import RECORD, write_atomically
+from bench.journal.reading import Unreadable, as_json, read_json
+from bench.journal.record import RECORD, Count, Seconds, write_atomically
 
 HEARTBEAT = "heartbeat.json"
 BEAT_SECONDS = 10.0
@@ -20,6 +28,9 @@ STALE_SECONDS = 90.0
 
 State = Literal["running", "interrupted", "preempted", "timed out", "cancelled", "done", "failed"]
 
+Moment = Annotated[float, Field(ge=0, lt=2**36)]
+"""Seconds since 1970."""
+
 
 class Place(Settings):
     """Where a run is. `done` of `total` counts steps of all epochs in training, scored pairs elsewhere."""
@@ -27,11 +38,11 @@ class Place(Settings):
     phase: Literal["starting", "sampling", "training", "testing"] = "starting"
     what: str = ""
     """The test set, and the network's state if it is not the trained one."""
-    epoch: int = 0
+    epoch: Count = 0
     """From 1 on; 0 outside of training."""
-    epochs: int = 0
-    done: int = 0
-    total: int = 0
+    epochs: Count = 0
+    done: Count = 0
+    total: Count = 0
 
     def __str__(self) -> str:
         share = f", {100 * self.done // self.total} %" if self.total else ""
@@ -41,21 +52,22 @@ class Place(Settings):
 
 
 class Heartbeat(Settings):
-    """A run's last word. Times are seconds since 1970, durations seconds."""
+    """A run's last word. Durations are seconds."""
 
     state: State
-    updated: float
+    updated: Moment
+    """By the clock of `host`."""
     host: str
     pid: int
     job: str | None = None
     """SLURM's id of the job, such as 17_4."""
     place: Place = Place()
-    seconds_left: float | None = None
+    seconds_left: Seconds | None = None
     """Of the phase that `place` names; None where nothing is known yet."""
     reason: str = ""
     saved: str = ""
     """Names what was saved last; as long as it stays the same there is no progress."""
-    deaths: int = 0
+    deaths: Count = 0
     """How many times in a row a process died, or ran out of time, without having saved anything new."""
     tests: list[str] = []
     """Test sets with a result of the trained network."""
@@ -65,15 +77,27 @@ class Heartbeat(Settings):
 
 def write_heartbeat(folder: Path, heartbeat: Heartbeat) -> None:
     """Replace the heartbeat in one step."""
-    write_atomically(folder / HEARTBEAT, heartbeat.model_dump_json().encode(), durable=False)
+    write_atomically(folder / HEARTBEAT, as_json(heartbeat), durable=False)
 
 
 def read_heartbeat(folder: Path) -> Heartbeat | None:
-    """The last heartbeat; None if there is none, or none of this version."""
+    """The last heartbeat; None if there is none, or none that can be read: the next one replaces it."""
     try:
-        return Heartbeat.model_validate_json((folder / HEARTBEAT).read_bytes())
-    except (OSError, ValidationError):
+        return read_json(folder / HEARTBEAT, Heartbeat, "")
+    except Unreadable:
         return None
+
+
+def is_fresh(folder: Path, heartbeat: Heartbeat, now: float) -> bool | None:
+    """Whether a heartbeat was written lately, None where the clocks disagree. `now` is in seconds since 1970."""
+    try:
+        dated = (folder / HEARTBEAT).stat().st_mtime
+    except OSError:
+        return False
+    ages = (now - heartbeat.updated, now - dated)
+    if all(abs(age) < STALE_SECONDS for age in ages):
+        return True
+    return False if all(age >= STALE_SECONDS for age in ages) else None
 
 
 def restate(folder: Path, state: State, reason: str) -> None:
@@ -84,11 +108,13 @@ def restate(folder: Path, state: State, reason: str) -> None:
 
 
 def record_stamp(folder: Path) -> list[int] | None:
-    """What tells one record.json from another without reading it."""
+    """What tells one record.json from another without reading it; None if there is none, [] if it cannot be told."""
     try:
         found = (folder / RECORD).stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        return []
     return [found.st_size, found.st_mtime_ns]
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 import bench
+from bench.errors import UserError
 from bench.journal.record import Provenance
-from variants.kernels import kernel_name
+from variants.kernels import forced_kernel, kernel_name
 
 SNAPSHOT = "SNAPSHOT.json"
+Answer = TypeVar("Answer")
+
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
 
 
@@ -27,22 +32,45 @@ def now() -> str:
 def provenance(
     device: torch.device, started: str, jobs: int, segments: int = 1, weights_sha256: str | None = None
 ) -> Provenance:
-    """The account of this process on this machine."""
-    commit, dirty = code_version(Path(bench.__file__).parent)
+    """The account of this process on this machine. What cannot be found out is "unknown": nothing is lost over it."""
+    commit, dirty = _or(("unknown", None), code_version, Path(bench.__file__).parent)
     return Provenance(
         commit=commit,
         dirty=dirty,
-        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
-        device=device_name(device),
-        cpu=cpu_name(),
+        versions={
+            "python": platform.python_version(),
+            **{name: _or("", metadata.version, name) or "unknown" for name in LIBRARIES},
+        },
+        device=_or("unknown", device_name, device),
+        cpu=_or("unknown", cpu_name),
         host=platform.node(),
         started=started,
         finished=now(),
         segments=segments,
         jobs=jobs,
         weights_sha256=weights_sha256,
-        kernel=kernel_name(device),
+        kernel=_or("", kernel_name, device),
     )
+
+
+def _or(otherwise: Answer, ask: Callable[..., Answer], *arguments: object) -> Answer:
+    try:
+        return ask(*arguments)
+    except Exception:  # whatever a library or the system says instead of an answer
+        return otherwise
+
+
+def check_kernel(device: torch.device | None) -> None:
+    """Raise UserError if the matching operator cannot run as PAIRBENCH_KERNEL asks.
+
+    On a device of this machine it is compiled if need be; None is another machine, which may have another compiler.
+    """
+    try:
+        forced_kernel()
+        if device is not None:
+            kernel_name(device)
+    except (ValueError, RuntimeError) as fault:
+        raise UserError(f"{fault}; set the variable PAIRBENCH_KERNEL otherwise, or not at all") from fault
 
 
 def code_version(folder: Path) -> tuple[str, bool | None]:

@@ -8,19 +8,23 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field
 
 from bench.config import CellConfig, Settings
-from bench.errors import UserError
+from bench.errors import CellFailed
+from bench.journal.reading import Unreadable, as_json, listed, read_json
+from bench.locks import try_lock
 
 RECORD = "record.json"
 STARTED = "started.json"
@@ -28,42 +32,81 @@ LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.pt"
 LOCK = ".lock"
 
+Share = Annotated[float, Field(ge=0, le=1.001)]
+"""Of 1, which rounding may exceed."""
+Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""Of things or bytes."""
+
 
 class Level(Settings):
     """Accuracy of something that needs no training, in shares of 1."""
 
-    rank1: float
-    mAP: float
+    rank1: Share
+    mAP: Share
+
+
+class SplitResult(Settings):
+    """One of the tests of a small set. `split` counts from 0; `swapped`: with query and gallery side swapped."""
+
+    split: int
+    swapped: bool
+    rank1: Share
+    mAP: Share
+    mAP_trapezoid: Share
+    cmc: list[Share]
+    queries: Count
+    """How many of the test result's per-query values are this split's; the splits' follow one another."""
+    gallery_images: Count
 
 
 class TestResult(Settings):
-    """One network on one test set. Accuracies are shares of 1; seconds are wall-clock; memory is in bytes."""
+    """One network on one test set. Accuracies are shares of 1; seconds are wall-clock; memory is in bytes.
+
+    On a set of several splits accuracies and levels are means over `splits`.
+    """
 
     test: str
     state: Literal["trained", "untrained"]
-    rank1: float
-    mAP: float
-    mAP_trapezoid: float
-    cmc: list[float]
+    rank1: Share
+    mAP: Share
+    mAP_trapezoid: Share
+    cmc: list[Share]
     """Shares of queries with a match among the first 1, 2, ... 20."""
     query_index: list[int]
-    """Positions, in the query list, of the queries that count (those with a match left)."""
+    """Positions, in the query list, of the queries that count (those with a match left); of swapped splits, in the
+    gallery list."""
     first_rank: list[int]
     """For each such query, the rank of its first match, from 1."""
-    average_precision: list[float]
-    gallery_images: int
+    average_precision: list[Share]
+    gallery_images: Count
+    """Of several splits, those that any of them may use."""
     chance: Level
     """What random scores reach on average."""
     pixels: Level | None = None
     """Cosine of average-pooled pixels, where baselines were asked for."""
     fingerprint: str
     standin: str | None = None
-    seconds: dict[str, float]
+    seconds: dict[str, Seconds]
     """By phase: encoding, matching, ranking."""
-    peak_bytes: int
+    peak_bytes: Count
     """Peak memory of the test: of the device where it is a GPU, else of the process."""
-    pairs: int
+    pairs: Count
     """Scores computed; pairs / seconds["matching"] is the matching rate."""
+    splits: list[SplitResult] = []
+    """The single tests of a small set; [] for sets with one query list and one gallery."""
+    split_source: str = ""
+    """Where the splits are from, with the first digits of their hash."""
+
+    @property
+    def spread_over_splits(self) -> Level | None:
+        """Sample standard deviations over the splits; None for fewer than two."""
+        if len(self.splits) < 2:
+            return None
+        return Level(
+            rank1=statistics.stdev(split.rank1 for split in self.splits),
+            mAP=statistics.stdev(split.mAP for split in self.splits),
+        )
 
 
 class Failure(Settings):
@@ -106,7 +149,8 @@ class Record(Settings):
     """A run's own account of itself. A failed one keeps what it had reached; with a `weights_hash` it was trained."""
 
     cell: str
-    status: Literal["done", "failed"]
+    status: Literal["done", "trained", "failed"]
+    """"trained" until all tests that were asked for are there."""
     label: str
     config: CellConfig
     """As resolved: the identity of the run together with `numerics` and `fingerprint`."""
@@ -119,20 +163,35 @@ class Record(Settings):
     provenance: Provenance
     weights_hash: str | None = None
     tests: list[TestResult] = []
-    seconds: dict[str, float] = {}
+    seconds: dict[str, Seconds] = {}
     """By phase: sampling, training (without sampling), saving of checkpoints, summed over segments."""
-    steps: int = 0
-    peak_bytes: int | None = None
+    steps: Count = 0
+    """Batches that training went through."""
+    skipped_steps: Count = 0
+    """Those of them that changed nothing, since the gradient overflowed in fp16."""
+    peak_bytes: Count | None = None
     """Peak memory of training: of the device where there is one, else of the process."""
-    bytes_per_image: int | None = None
+    bytes_per_image: Count | None = None
     """What the head keeps of one gallery image."""
-    parameters: dict[str, int] = {}
+    parameters: dict[str, Count] = {}
     """Trainable parameters of backbone (with neck) and head."""
     failure: Failure | None = None
 
     def result(self, test: str, state: str = "trained") -> TestResult | None:
         """The result on a test set, or None."""
         return next((item for item in self.tests if item.test == test and item.state == state), None)
+
+    def lacking(self, tests: Iterable[str], states: Iterable[str] = ("trained",)) -> list[tuple[str, str]]:
+        """(test set, state) pairs without a result."""
+        return [(test, state) for state in states for test in tests if self.result(test, state) is None]
+
+    def is_done(self, tests: Iterable[str] = (), states: Iterable[str] = ("trained",)) -> bool:
+        """Whether the run has come to its end, with all results that are asked for: the one answer to this question.
+
+        What a run of an earlier version says is not enough: it said done before its tests.
+        """
+        tested = any(item.state == "trained" for item in self.tests)
+        return self.status == "done" and tested and not self.lacking(tests, states)
 
     @property
     def training_seconds(self) -> float:
@@ -193,57 +252,64 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Store a record in its cell's folder."""
-    write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode())
+    """Store a record in its cell's folder. Raises CellFailed for one that could not be read back."""
+    try:
+        json.dumps(record.model_dump(), allow_nan=False)
+    except ValueError as fault:
+        reason = "the record holds a value that JSON cannot, such as inf or NaN, and was not written"
+        raise CellFailed(reason) from fault
+    write_atomically(folder / RECORD, as_json(record, indent=1))
 
 
 def read_record(folder: Path) -> Record | None:
-    """The record of a cell's folder, None if it has none. Raises UserError for a damaged or foreign file."""
-    path = folder / RECORD
-    try:
-        return Record.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValidationError as fault:
-        first = fault.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{path} is not a record of this version ({where}: {first['msg']}); move its folder away"
-        ) from fault
+    """The record of a cell's folder, None if it has none. Raises Unreadable for what is no record of this version."""
+    return read_json(folder / RECORD, Record, "move its folder away, and `bench run` makes the run anew")
 
 
-def read_records(results: Path) -> Iterator[Record]:
-    """All records below a results folder, in the order of their folders' names."""
-    for path in sorted((results / "runs").glob(f"*/{RECORD}")):
-        record = read_record(path.parent)
+def read_records(results: Path, unreadable: list[Unreadable] | None = None) -> Iterator[Record]:
+    """All records below a results folder, in the order of their folders' names.
+
+    Those that cannot be read are added to `unreadable`; without it the first of them is raised.
+    """
+    for folder in cell_folders(results):
+        try:
+            record = read_record(folder)
+        except Unreadable as fault:
+            if unreadable is None:
+                raise
+            unreadable.append(fault)
+            continue
         if record is not None:
             yield record
 
 
+def cell_folders(results: Path) -> list[Path]:
+    """The folders of runs, by name. Raises Unreadable if they cannot be listed."""
+    return listed(results / "runs")
+
+
 def write_started(folder: Path, started: Started) -> None:
     """Say what run a folder belongs to."""
-    write_atomically(folder / STARTED, started.model_dump_json(indent=1).encode())
+    write_atomically(folder / STARTED, as_json(started, indent=1))
 
 
-def read_started(results: Path) -> Iterator[tuple[Path, Started]]:
-    """Folders below a results folder whose run was started, with or without a record. Damaged files are passed over."""
-    for path in sorted((results / "runs").glob(f"*/{STARTED}")):
-        try:
-            yield path.parent, Started.model_validate_json(path.read_bytes())
-        except ValidationError:
-            continue
+def read_started(folder: Path) -> Started | None:
+    """What run a folder belongs to, None if it does not say. Raises Unreadable for what is not of this version."""
+    return read_json(folder / STARTED, Started, "move its folder away if nothing runs in it")
 
 
-def is_running(folder: Path) -> bool:
-    """Whether some process has the cell to itself at the moment. Writes nothing."""
+def is_running(folder: Path) -> bool | None:
+    """Whether some process has the cell to itself at the moment, None if this machine cannot tell. Writes nothing."""
     try:
         with (folder / LOCK).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except BlockingIOError:
         return True
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:
+        return None
 
 
 @contextmanager
@@ -253,13 +319,8 @@ def cell_lock(folder: Path) -> Iterator[bool]:
     Tried for a second, since `is_running` holds the lock for a moment when it looks.
     """
     with (folder / LOCK).open("a") as file:
-        for patience in range(10, -1, -1):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for _ in range(10):
+            if mine := try_lock(file.fileno()):
                 break
-            except BlockingIOError:
-                if patience == 0:
-                    yield False
-                    return
-                time.sleep(0.1)
-        yield True
+            time.sleep(0.1)
+        yield mine

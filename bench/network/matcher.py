@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +29,12 @@ class Matcher(nn.Module):
     def __init__(self, config: CellConfig, head: str, weights: Path | str | None) -> None:
         """`head` is what `variants.build` takes; `weights` what `build_backbone` takes. Weights are the seed's.
 
-        Raises UserError, beside what those two raise, if a file of weights is not the one that the configuration names.
+        Raises UserError, beside what those two raise, if a file of weights or a head from outside is not the one that
+        the configuration names.
         """
         super().__init__()
+        if config.head_digest and variants.describe(head).digest != config.head_digest:
+            raise UserError(f"{head} has changed since the run was planned; start the run anew")
         options = config.backbone
         with torch_seeded(config.seed, Stream.BACKBONE):
             self.backbone = build_backbone(options.arch, options.ibn, options.cut, config.width, weights)
@@ -105,11 +108,16 @@ class Matcher(nn.Module):
 
     def weights_hash(self) -> str:
         """SHA-256 over the names and bytes of all weights and statistics."""
-        whole = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            whole.update(name.encode())
-            whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return whole.hexdigest()
+        return weights_hash(self.state_dict())
+
+
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names and bytes of a network's weights and statistics."""
+    whole = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        whole.update(name.encode())
+        whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import resource
-import signal
 import sys
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 
 from bench.perf.works import Work, prepare
+from bench.processes import Died, call_apart, forking
 from bench.stopwatch import peak_bytes, reset_peak
 from variants.kernels import give_back_freed_memory
 
@@ -22,30 +20,19 @@ def extra_bytes(work: Work, memory: int) -> int | str:
 
     On a CPU an allocation beyond `memory` bytes fails instead of bringing the machine down.
     """
-    context = multiprocessing.get_context("forkserver")
-    # A fork of a process that has imported everything and computed nothing starts at once.
-    context.set_forkserver_preload([__name__])
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(work, memory, torch.get_num_threads(), sender))
-    process.start()
-    sender.close()
     try:
-        found: int | str = receiver.recv()
-    except EOFError:
-        process.join()
-        code = process.exitcode or 0
-        found = f"ended by {signal.Signals(-code).name} (out of memory?)" if code < 0 else f"ended with code {code}"
-    process.join()
-    return found
+        return call_apart(forking(__name__), _attempt, work, memory, torch.get_num_threads())
+    except Died as fault:
+        return str(fault)
 
 
-def _send(work: Work, memory: int, threads: int, sender: Connection) -> None:
+def _attempt(work: Work, memory: int, threads: int) -> int | str:
     torch.set_num_threads(threads)
     try:
-        sender.send(_measure(work, memory))
-    except (MemoryError, RuntimeError) as fault:
+        return _measure(work, memory)
+    except Exception as fault:  # a head from outside may raise anything
         too_much = isinstance(fault, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(fault)
-        sender.send("does not fit in memory" if too_much else f"{type(fault).__name__}: {fault}")
+        return "does not fit in memory" if too_much else f"{type(fault).__name__}: {fault}"
 
 
 def _measure(work: Work, memory: int) -> int:

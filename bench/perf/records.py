@@ -5,22 +5,25 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field
 
 from bench.config import Settings, digest
-from bench.errors import UserError
-from bench.journal.record import Provenance, write_atomically
+from bench.journal.reading import Unreadable, as_json, listed, read_json
+from bench.journal.record import Count, Provenance, write_atomically
 
 FOLDER = "perf"
+
+Positive = Annotated[float, Field(gt=1e-12, lt=1e15)]
 
 
 class Timing(Settings):
     """One way of doing a task. `extra_bytes`: peak memory above inputs and outputs, None where not measured."""
 
     form: str
-    seconds: list[float] = []
-    extra_bytes: int | None = None
+    seconds: list[Positive] = []
+    extra_bytes: Count | None = None
     note: str = ""
     """Why it was not measured, or what is particular about it."""
 
@@ -42,9 +45,9 @@ class Comparison(Settings):
     task: str
     dtype: str
     size: str
-    units: int
+    units: Count
     unit: str
-    flop: int | None = None
+    flop: Count | None = None
     """Floating-point operations of the matrix products that the task cannot do without."""
     timings: list[Timing]
 
@@ -62,13 +65,13 @@ class Streaming(Settings):
     """A test with made-up features; `rates` in pairs/s by repeat, memory in bytes, `growth_bytes` the test's own."""
 
     name: str
-    queries: int
-    gallery: int
-    rates: list[float]
-    peak_bytes: int
-    growth_bytes: int
-    representation_bytes: int
-    budget: int
+    queries: Count
+    gallery: Count
+    rates: list[Positive] = Field(min_length=1)
+    peak_bytes: Count
+    growth_bytes: int = Field(gt=-(2**63), lt=2**63)
+    representation_bytes: Count
+    budget: Count
     plan: str
 
 
@@ -108,20 +111,24 @@ class PerfRecord(Settings):
 def write_perf(results: Path, record: PerfRecord) -> Path:
     """Store a record; one of the same device, threads, sizes and subjects is replaced."""
     path = results / FOLDER / f"{record.slug}.json"
-    write_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
+    write_atomically(path, as_json(record, indent=1) + b"\n")
     return path
 
 
-def read_perf(results: Path) -> Iterator[PerfRecord]:
-    """All records of speed below a results folder. Raises UserError for a damaged or foreign file."""
-    for path in sorted((results / FOLDER).glob("*.json")):
-        yield _read(path)
+def read_perf(results: Path, unreadable: list[Unreadable] | None = None) -> Iterator[PerfRecord]:
+    """All records of speed below a results folder, by name.
 
-
-def _read(path: Path) -> PerfRecord:
-    try:
-        return PerfRecord.model_validate_json(path.read_bytes())
-    except ValidationError as fault:
-        raise UserError(
-            f"{path} is not a speed record of this version; delete it and run `bench perf` again"
-        ) from fault
+    Those that cannot be read are added to `unreadable`; without it the first of them is raised.
+    """
+    for path in listed(results / FOLDER):
+        if path.suffix != ".json":
+            continue
+        try:
+            record = read_json(path, PerfRecord, "delete it, and `bench perf` measures anew")
+        except Unreadable as fault:
+            if unreadable is None:
+                raise
+            unreadable.append(fault)
+            continue
+        if record is not None:
+            yield record

@@ -6,18 +6,17 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
 import variants
-from bench.journal.provenance import now, provenance
+from bench.journal.provenance import provenance
 from bench.perf import AROUND, MATCHING, PEERS, STREAMING
 from bench.perf.around import data_path, metrics, streaming
 from bench.perf.measure import interleave, products_run
 from bench.perf.peak import extra_bytes
 from bench.perf.peers import shared_work
-from bench.perf.records import Comparison, PerfRecord, PerfSizes, Streaming, Timing, write_perf
+from bench.perf.records import Comparison, PerfRecord, PerfSizes, Streaming, Timing
 from bench.perf.works import OPERATOR, TASKS, Work, fitting_batch, head_of, prepare, products_of, sizes_of
 from bench.progress import Progress
 
@@ -51,28 +50,27 @@ class PerfPlan:
                     yield work
 
 
-def measure(plan: PerfPlan, results: Path, progress: Progress) -> tuple[PerfRecord, Path]:
-    """Measure everything and store it below the results folder."""
-    started = now()
+def measure(plan: PerfPlan, progress: Progress) -> Iterator[Comparison | Streaming]:
+    """Measure everything; each finding comes as it is made."""
     torch.set_num_threads(plan.threads)
     jobs = list(_jobs(plan))
-    comparisons: list[Comparison] = []
-    streamed: list[Streaming] = []
     with progress.bar(len(jobs), "perf", "task") as bar:
         for name, job in jobs:
             bar.set_description(name)
-            for found in job():
-                (streamed if isinstance(found, Streaming) else comparisons).append(found)
+            yield from job()
             bar.update()
-    record = PerfRecord(
+
+
+def record_of(plan: PerfPlan, started: str, findings: Sequence[Comparison | Streaming]) -> PerfRecord:
+    """What was found since `started`, with where it comes from."""
+    return PerfRecord(
         sizes=plan.sizes,
         threads=plan.threads,
         repeats=plan.repeats,
         provenance=provenance(plan.device, started, jobs=1),
-        comparisons=comparisons,
-        streaming=streamed,
+        comparisons=[found for found in findings if isinstance(found, Comparison)],
+        streaming=[found for found in findings if isinstance(found, Streaming)],
     )
-    return record, write_perf(results, record)
 
 
 def _jobs(plan: PerfPlan) -> Iterator[tuple[str, Callable[[], Iterable[Comparison | Streaming]]]]:

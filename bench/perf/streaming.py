@@ -6,12 +6,10 @@ the suite's own planning, encoding by the head, scoring, ranking and summing up.
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 import tempfile
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from bench.config import Evaluation, Option, Scoring
 from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.network.matcher import Matcher
+from bench.processes import call_apart, forking
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
 from bench.testing.evaluator import evaluate
 from bench.testing.scoring import Scorer
@@ -133,11 +132,7 @@ def made_up_set(case: StreamingCase, part: int = 0, parts: int = 1) -> tuple[Dat
 
 def _in_fresh_process(case: StreamingCase, part: int, parts: int) -> _Part:
     # A process that ran nothing before: what earlier work left in memory would be counted, or hide what is needed.
-    context = multiprocessing.get_context("forkserver")
-    # A fork of a process that has imported everything and computed nothing starts at once.
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_run, case, part, parts).result()
+    return call_apart(forking(__name__), _run, case, part, parts)
 
 
 def _run(case: StreamingCase, part: int, parts: int) -> _Part:

@@ -17,7 +17,7 @@ from torch import Tensor
 import variants
 from bench.testing.scoring import score_all
 from variants._base import Head, Product, Repr
-from variants.kernels import dense_maxima, maxima, maxima_products
+from variants.kernels import dense_maxima, maxima, maxima_bytes, maxima_products
 
 OPERATOR = "operator"
 """Subject that stands for the matching operator alone, apart from any head."""
@@ -92,7 +92,8 @@ def sizes_of(work: Work) -> tuple[int, int]:
     """(Q, G) that the work matches."""
     if work.task != "scoring":
         return work.batch, work.batch
-    return scoring_sizes(4 * 12 * work.tokens if work.subject == OPERATOR else head_of(work).pair_bytes(), work.batch)
+    pair_bytes = maxima_bytes(work.tokens) if work.subject == OPERATOR else head_of(work).pair_bytes()
+    return scoring_sizes(pair_bytes, work.batch)
 
 
 def products_of(work: Work) -> list[Product]:

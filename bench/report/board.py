@@ -18,6 +18,9 @@ from bench.study.plan import Preset, Study, load_preset
 
 State = Literal["trained", "untrained"]
 
+LONGEST_NAME = 120
+"""Characters of a file's name, to which kind and suffix are added."""
+
 SET_TITLES = {
     "cuhk03": "CUHK03-NP",
     "market": "Market-1501",
@@ -25,6 +28,14 @@ SET_TITLES = {
     "cuhk03_labeled": "CUHK03-NP labeled",
     "msmt_all": "MSMT17 all",
     "randperson": "RandPerson",
+    "viper": "VIPeR",
+    "prid": "PRID",
+    "grid": "GRID",
+    "ilids": "i-LIDS",
+    "market_all": "Market-1501 all",
+    "cuhk03_all": "CUHK03-NP all",
+    "cuhk02": "CUHK02",
+    "cuhksysu": "CUHK-SYSU",
 }
 """Data sets as the paper writes them, in the order of its columns."""
 
@@ -120,6 +131,11 @@ class Row:
         """The seeds whose run failed."""
         return [record for record in self.records if record.status == "failed"]
 
+    @property
+    def unfinished(self) -> list[Record]:
+        """The seeds whose run is still to be tested, or was cut off in its tests."""
+        return [record for record in self.records if not record.is_done() and record.status != "failed"]
+
     def _measurements(self, state: State) -> list[Measurement]:
         if self.kind == "level":
             return [Measurement(self.levels, self.tests)]
@@ -162,7 +178,7 @@ class Board:
         changed = digest([dict(setting.overrides), setting.weights])[:6] if setting.overrides else ""
         data = re.sub(r"[^a-z0-9]+", "-", (setting.standin_text or "").replace("stand-in data", "standin")).strip("-")
         train = "-".join(self.trains) if self.trains != tuple(self.study.train) else ""
-        return "-".join(part for part in (self.name, train, setting.preset or "paper", changed, data) if part)
+        return file_name(self.name, train, setting.preset or "paper", changed, data)
 
     def levels(self) -> list[Row]:
         """Rows for random scores and, where they were measured, for the cosine of pixels."""
@@ -173,6 +189,13 @@ class Board:
         }
         train = self.trains[0] if len(self.trains) == 1 else ""
         return [Row(label, train, kind="level", levels=levels) for label, levels in kinds.items() if levels]
+
+
+def file_name(*parts: str) -> str:
+    """Parts joined to what any file system takes as a name; what that changes is told apart by letters at the end."""
+    whole = "-".join(filter(None, parts))
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", whole)[:LONGEST_NAME]
+    return plain if plain == whole else f"{plain}-{digest(whole)[:6]}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from bench.errors import UserError
 from bench.journal.record import Record
 from bench.report.board import Board, LeftOut, Row, Setting
 from bench.report.published import load_published
+from bench.study.names import tell_apart
 from bench.study.plan import Cell, Preset, Study, answers, load_study, plan, request_key, study_names
 
 OUTSIDE_ROWS = "table2"
@@ -29,8 +29,8 @@ def collect(records: Iterable[Record], asked: Sequence[str] | None = None) -> li
     for setting in settings(records):
         found = {name: _study_rows(name, study, setting) for name, study in studies.items()}
         used = {id(record) for rows in found.values() for row in rows for record in row.all_records}
-        outside = _outside_rows(setting, [record for record in setting.records if id(record) not in used])
-        found[OUTSIDE_ROWS] = found.get(OUTSIDE_ROWS, []) + outside
+        others = [record for record in setting.records if id(record) not in used]
+        found[OUTSIDE_ROWS] += _outside_rows(setting, others, found[OUTSIDE_ROWS])
         boards = [board for name in studies for board in _boards(name, studies[name], setting, found[name])]
         needed = [board for board in boards if set(board.trains) & set(board.study.train) or not covered(board, boards)]
         chosen += [board for board in needed if (board.name in asked if asked else board.runs)]
@@ -131,45 +131,40 @@ def _choose(candidates: Sequence[Record], cell: Cell) -> tuple[Record | None, li
 
 
 def _rank(record: Record) -> tuple[bool, str]:
-    return record.status == "done", record.provenance.finished
+    return record.is_done(), record.provenance.finished
 
 
 def _difference(record: Record, chosen: Record) -> str:
-    if record.status != chosen.status:
-        return "failed, run again since"
+    if chosen.is_done() and not record.is_done():
+        return f"{'failed' if record.status == 'failed' else 'unfinished'}, run again since"
     if record.fingerprint != chosen.fingerprint:
         return "on other training data"
     if record.config.training.precision != chosen.config.training.precision:
         return f"in {record.config.training.precision}"
     if record.config.threads != chosen.config.threads:
-        return f"with {record.config.threads} CPU threads"
+        kinds = {type(run.config.threads) for run in (record, chosen)}
+        return f"with {record.config.threads} CPU threads" if kinds == {int} else "on another device"
     return "older"
 
 
-def _outside_rows(setting: Setting, records: Sequence[Record]) -> list[Row]:
-    """Rows for runs that no study asks for; the newest version of a head's source counts."""
+def _outside_rows(setting: Setting, records: Sequence[Record], study_rows: Sequence[Row]) -> list[Row]:
+    """Rows for runs that no study asks for, one for each configuration; another source of a head is another one."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in sorted(records, key=lambda record: (record.config.train, record.label)):
-        what = record.config.model_copy(update={"seed": 0, "head_digest": ""})
+        what = record.config.model_copy(update={"seed": 0})
         groups.setdefault((record.config.train, record.label, request_key(what)), []).append(record)
+    beside = [(row.label, row.config) for row in study_rows if row.config is not None]
+    names = tell_apart([*beside, *((label, group[0].config) for (_, label, _), group in groups.items())])
     planned = setting.loaded_preset.seeds if setting.loaded_preset else None
-    names = Counter((train, label) for train, label, _ in groups)
     return [
-        _outside_row(
-            # Rows of one label are told apart by the end of their runs' folder names.
-            label if names[train, label] == 1 else f"{label} ({group[0].cell[-6:]})",
-            train,
-            group,
-            planned or load_study(OUTSIDE_ROWS).seeds,
-        )
-        for (train, label, _), group in groups.items()
+        _outside_row(name, train, group, planned or load_study(OUTSIDE_ROWS).seeds)
+        for name, ((train, _, _), group) in zip(names[len(beside) :], groups.items(), strict=True)
     ]
 
 
 def _outside_row(label: str, train: str, group: Sequence[Record], planned: int) -> Row:
     newest = max(group, key=lambda record: record.provenance.finished)
-    version = (newest.config.head_digest, newest.numerics)
-    current = [record for record in group if (record.config.head_digest, record.numerics) == version]
+    current = [record for record in group if record.numerics == newest.numerics]
     left_out = [LeftOut(record, "by an earlier version of the code") for record in group if record not in current]
     chosen = {record.config.seed: record for record in sorted(current, key=_rank)}
     for record in current:

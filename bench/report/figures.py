@@ -1,12 +1,16 @@
-"""Pictures of a board: accuracy by row, and accuracy against cost."""
+"""Pictures of a board: accuracy by row, and accuracy against cost.
+
+Drawn without pyplot, and so without a screen, a backend or settings of the person's own.
+"""
 
 from __future__ import annotations
 
+import io
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,11 +19,13 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from bench.report.board import SET_TITLES, Board, Row
 from bench.report.columns import MACC, PAIR_RATE, PER_TEST, TIME, Quantity, Summary, summarise
-from bench.report.labels import Dot, place_labels
+from bench.report.labels import Dot, legible, place_labels
 from bench.report.layout import banner
 from bench.report.notes import device
 
 SUFFIXES = (".png", ".pdf")
+TITLE_WIDTH = 110
+"""Characters of a title's line."""
 COLOURS = {"study": "#4878a8", "outside": "#d1853c", "published": "#c0392b"}
 LINES = {"chance": ("#555555", "--"), "pixels (cosine)": ("#7a5195", ":")}
 
@@ -45,22 +51,25 @@ class Headline:
         return row.published.value(MACC.key) if row.published and not self.tests else None
 
 
-def draw(board: Board, out: Path) -> list[Path]:
-    """Write the board's pictures into `out`; none for fewer than two measured rows."""
+def draw(board: Board) -> dict[str, bytes]:
+    """The board's pictures by the name of their file; none for fewer than two measured rows."""
     headline = _headline(board)
     rows = [row for row in board.rows if headline.summary(row) is not None]
     if len(rows) < 2:
-        return []
-    out.mkdir(parents=True, exist_ok=True)
-    made = {"accuracy": _bars(board, rows, headline), "tradeoff": _tradeoff(board, rows, headline)}
-    paths = []
-    for kind, figure in made.items():
-        for suffix in SUFFIXES:
-            path = out / f"{board.slug}-{kind}{suffix}"
-            dates = {"CreationDate": None} if suffix == ".pdf" else {}
-            figure.savefig(path, dpi=150, bbox_inches="tight", metadata=dates)
-            paths.append(path)
-    return paths
+        return {}
+    pictures = {}
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        # A label may hold dollar signs.
+        matplotlib.rcParams["text.parse_math"] = False
+        made = {"accuracy": _bars(board, rows, headline), "tradeoff": _tradeoff(board, rows, headline)}
+        for kind, figure in made.items():
+            for suffix in SUFFIXES:
+                content = io.BytesIO()
+                dates = {"CreationDate": None} if suffix == ".pdf" else {}
+                figure.savefig(content, format=suffix[1:], dpi=150, bbox_inches="tight", metadata=dates)
+                pictures[f"{board.slug}-{kind}{suffix}"] = content.getvalue()
+    return pictures
 
 
 def _headline(board: Board) -> Headline:
@@ -73,7 +82,9 @@ def _headline(board: Board) -> Headline:
 
 
 def _bars(board: Board, rows: Sequence[Row], headline: Headline) -> Figure:
-    figure = Figure(figsize=(8, 1.6 + 0.42 * len(rows)))
+    names = [legible(board.name_of(row)) for row in rows]
+    lines = max(name.count("\n") + 1 for name in names)
+    figure = Figure(figsize=(8, 1.6 + max(0.42, 0.2 * lines) * len(rows)))
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     for position, row in enumerate(rows):
@@ -96,7 +107,7 @@ def _bars(board: Board, rows: Sequence[Row], headline: Headline) -> Figure:
             edgecolors=COLOURS["published"],
         )
     _level_lines(board, headline, axes)
-    axes.set_yticks(range(len(rows)), [board.name_of(row) for row in rows])
+    axes.set_yticks(range(len(rows)), names)
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.margins(x=0.08)
@@ -104,7 +115,8 @@ def _bars(board: Board, rows: Sequence[Row], headline: Headline) -> Figure:
     axes.grid(axis="x", color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)
     _legend(axes, rows, bool(published))
-    _title(figure, axes, board, "accuracy")
+    title, colour = _title(board, "accuracy", speeds=False)
+    axes.set_title(title, loc="left", fontsize=10.5, color=colour)
     return figure
 
 
@@ -139,8 +151,9 @@ def _tradeoff(board: Board, rows: Sequence[Row], headline: Headline) -> Figure:
     factor, unit = TIME.scale(means)
     times = _scatter(board, rows, headline, TIME, right, f"training time in {unit} (less is better)", factor)
     left.set_ylabel(headline.title)
-    figure.tight_layout(rect=(0, 0, 1, 0.88))
-    _title(figure, None, board, "accuracy against cost")
+    title, colour = _title(board, "accuracy against cost", speeds=True)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.04 * max(3, title.count("\n") + 1)))
+    figure.suptitle(title, x=0.06, ha="left", fontsize=10.5, color=colour)
     for axes, dots in ((left, rates), (right, times)):
         place_labels(figure, axes, dots)
     return figure
@@ -166,19 +179,17 @@ def _scatter(
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < 100 * lowest else (1,)))
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}" if x < 1000 else EngFormatter(sep="")(x))
         axes.xaxis.set_minor_formatter(NullFormatter())
-    return [Dot(board.name_of(row), x, gained.mean, gained.spread or 0.0) for row, x, gained in points]
+    return [Dot(legible(board.name_of(row)), x, gained.mean, gained.spread or 0.0) for row, x, gained in points]
 
 
-def _title(figure: Figure, axes: Axes | None, board: Board, what: str) -> None:
+def _title(board: Board, what: str, speeds: bool) -> tuple[str, str]:
+    """The title's text and colour; where speeds are shown, it warns of devices that cannot be compared."""
     trains = "" if len(board.trains) > 1 else f", trained on {SET_TITLES[board.trains[0]]}"
     lines = [f"{board.study.title}: {what}", f"{board.setting.title}{trains}"]
-    if len({device(record) for row in board.rows for record in row.records}) > 1 and axes is None:
+    if speeds and len({device(record) for row in board.rows for record in row.records}) > 1:
         lines.append("made on different devices, whose speeds cannot be compared: see the notes of the tables")
     warning = banner(board)
     if warning:
         lines.append(f"{warning.partition(':')[0]}: not comparable with the paper")
-    text = "\n".join(lines)
-    if axes is not None:
-        axes.set_title(text, loc="left", fontsize=10.5, color="#a02020" if warning else "black")
-    else:
-        figure.suptitle(text, x=0.06, ha="left", fontsize=10.5, color="#a02020" if warning else "black")
+    text = "\n".join(legible(line, TITLE_WIDTH) for line in lines)
+    return text, "#a02020" if warning else "black"

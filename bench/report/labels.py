@@ -1,20 +1,37 @@
-"""Names beside the dots of a scatter plot, where they cover neither dots nor each other."""
+"""Names in pictures: of letters that there are, and beside the dots of a scatter plot where they cover nothing."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
+from bench.progress import one_line
+
 PLACES = [(distance, angle) for distance in (7, 14, 24, 36, 50, 70) for angle in (0, 180, 90, 270, 45, 315, 135, 225)]
 """Where a name may stand, nearest first: points from its dot, degrees."""
+
+
+NAME_WIDTH = 40
+"""Characters of a name's line."""
+
+
+def legible(text: str, width: int = NAME_WIDTH) -> str:
+    """`text` in lines of at most `width` characters; letters that the font has no sign for are written as escapes."""
+    known = get_font(findfont(FontProperties())).get_charmap()
+    letters = (
+        letter if ord(letter) in known else letter.encode("unicode_escape").decode() for letter in one_line(text)
+    )
+    return "\n".join(textwrap.wrap("".join(letters), width)) or text
 
 
 @dataclass(frozen=True)

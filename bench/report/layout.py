@@ -244,8 +244,13 @@ def _seeds(row: Row, footnotes: Footnotes) -> Text:
     """Seeds with results, of those planned where some lack; failed and left out runs in footnotes."""
     if row.kind == "published":
         return Text()
-    count = len(row.records) - len(row.failures)
-    texts = [*(notes.failures(row) if count else []), *notes.left_out(row)]
+    count = len(row.records) - len(row.failures) - len(row.unfinished)
+    texts = [
+        *(notes.failures(row) if len(row.failures) < len(row.records) else []),
+        *notes.unfinished(row),
+        *notes.skipped_steps(row),
+        *notes.left_out(row),
+    ]
     marks = tuple(footnotes.mark(text) for text in texts)
     return Text(str(count) if count >= row.planned else f"{count}/{row.planned}", marks)
 

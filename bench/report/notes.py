@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bench.config import TEST_SETS
 from bench.journal.record import Record
-from bench.report.board import Board, Row
+from bench.progress import sentence
+from bench.report.board import SET_TITLES, Board, Row
 from bench.report.published import load_published
 
 
@@ -67,6 +68,7 @@ def notes(board: Board) -> list[str]:
         rows = [row for row in board.rows if row.train == train]
         lines += [_differences(trait, board, rows, f" ({train})") for trait in DATA_TRAITS]
         lines += [_test_data(board, rows, test) for test in TEST_SETS[train]]
+    lines += [_splits(board, test) for test in board.tests]
     if any(record.provenance.dirty for row in board.rows for record in row.records):
         lines.append("Runs with uncommitted changes cannot be reproduced from their commit.")
     published = load_published()[board.study.published]
@@ -79,8 +81,22 @@ def failures(row: Row) -> list[str]:
     for record in row.failures:
         failure = record.failure
         text = f"failed in {failure.phase}: {failure.reason}" if failure else "failed for an unknown reason"
-        reasons.setdefault(" ".join(text.split()), []).append(record.config.seed)
+        reasons.setdefault(sentence(text), []).append(record.config.seed)
     return [f"{_seeds(seeds)} {reason}" for reason, seeds in reasons.items()]
+
+
+def unfinished(row: Row) -> list[str]:
+    """A sentence on the seeds that are trained and have not come to the end of their tests."""
+    found = [record.config.seed for record in row.unfinished]
+    return [f"{_seeds(found)} trained, without all tests yet; `bench run` again goes on."] if found else []
+
+
+def skipped_steps(row: Row) -> list[str]:
+    """How many training steps of a row's runs changed nothing."""
+    skipped, steps = (sum(getattr(record, name) for record in row.records) for name in ("skipped_steps", "steps"))
+    if not skipped:
+        return []
+    return [f"{skipped:,} of {steps:,} training steps were skipped, since their gradient overflowed in fp16."]
 
 
 def left_out(row: Row) -> list[str]:
@@ -113,6 +129,17 @@ def _test_data(board: Board, rows: Sequence[Row], test: str) -> str:
     values = {board.name_of(row): [result.fingerprint[:8] for result in row.results(test)] for row in rows}
     groups = _groups({name: found for name, found in values.items() if found})
     return f"Rows differ in test data ({test}): {groups}; their accuracies cannot be compared." if groups else ""
+
+
+def _splits(board: Board, test: str) -> str:
+    """On which splits a small set was tested, "" for other sets."""
+    results = [result for row in board.rows for result in row.results(test) if result.splits]
+    sources = dict.fromkeys(result.split_source for result in results)
+    if not sources:
+        return ""
+    count = len({split.split for split in results[0].splits})
+    ways = ", each both ways" if any(split.swapped for split in results[0].splits) else ""
+    return f"{SET_TITLES[test]}: mean over {count} split{'s' * (count > 1)}{ways}: {'; or '.join(sources)}."
 
 
 def _groups(values: Mapping[str, Sequence[str]]) -> str:

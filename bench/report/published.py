@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 
-import yaml
-
 from bench.config import Settings, validate
+from bench.values import read_yaml
 
 Accuracy = tuple[float | None, float | None]
 """Rank-1 and mAP in percent; None where the paper prints a dash."""
@@ -64,5 +63,5 @@ def load_published() -> dict[str, PublishedTable]:
     text = resources.files("results").joinpath("paper.yaml").read_text(encoding="utf-8")
     return {
         key: validate(PublishedTable, table, f"results/paper.yaml, {key}")
-        for key, table in yaml.safe_load(text).items()
+        for key, table in read_yaml(text, "results/paper.yaml").items()
     }

@@ -1,8 +1,13 @@
-"""A table as terminal text, Markdown, LaTeX and CSV."""
+"""A table as terminal text, Markdown, LaTeX and CSV.
+
+Labels may hold any characters. In every form they come out as they are; what breaks lines, steers a terminal or is no
+text at all is written as escapes, such as `\\x1b`.
+"""
 
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
@@ -11,6 +16,7 @@ from itertools import groupby
 import pandas as pd
 from tabulate import tabulate
 
+from bench.progress import one_line
 from bench.report.model import Column, Table, Text, Value
 
 NOTE_WIDTH = 160
@@ -27,7 +33,17 @@ LATEX_CHARACTERS = {
     "·": r"$\cdot$",
     "†": r"$\dagger$",
     "✓": r"$\checkmark$",
+    # Behind a line's end, LaTeX takes these for the end's own arguments.
+    **{character: f"{{{character}}}" for character in "[]*"},
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
 }
+
+MARKDOWN_CHARACTERS = r"\`*_[]<>|~&$#"
+"""What GitHub's Markdown, mathematics included, may take for a sign of its own inside a line."""
+
+FORMULA_STARTS = ("=", "+", "-", "@")
+"""What spreadsheets take for the start of a formula."""
 
 
 def to_text(table: Table, width: int | None = None) -> str:
@@ -35,7 +51,7 @@ def to_text(table: Table, width: int | None = None) -> str:
     parts = [_grid(table, columns) for columns in _pages(table, width)]
     numbered = [f"[{number}] {text}" for number, text in enumerate(table.footnotes, 1)]
     below = _wrapped((*numbered, *table.legend), width)
-    return "\n".join([table.title, *([table.banner] if table.banner else []), "", *parts, *below])
+    return "\n".join([*map(one_line, [table.title, *([table.banner] if table.banner else [])]), "", *parts, *below])
 
 
 def notes_text(table: Table, width: int | None = None) -> str:
@@ -46,18 +62,18 @@ def notes_text(table: Table, width: int | None = None) -> str:
 def to_markdown(table: Table) -> str:
     """The table as a section of a Markdown file (GitHub's dialect)."""
     rows = [[_markdown(text) for text in row] for row in table.rows]
-    headers = [_escape_markdown(column.full) for column in table.columns]
+    headers = [escape_markdown(column.full) for column in table.columns]
     align = ["left" if column.left else "right" for column in table.columns]
     grid = tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
-    notes = [f"- <sup>{number}</sup> {_escape_markdown(text)}" for number, text in enumerate(table.footnotes, 1)]
-    notes += [f"- {_escape_markdown(text)}" for text in table.legend]
-    banner = [f"> **{_escape_markdown(table.banner)}**", ""] if table.banner else []
-    return "\n".join([f"### {_escape_markdown(table.title)}", "", *banner, grid, "", *notes, ""])
+    notes = [f"- <sup>{number}</sup> {escape_markdown(text)}" for number, text in enumerate(table.footnotes, 1)]
+    notes += [f"- {escape_markdown(text)}" for text in table.legend]
+    banner = [f"> **{escape_markdown(table.banner)}**", ""] if table.banner else []
+    return "\n".join([f"### {escape_markdown(table.title)}", "", *banner, grid, "", *notes, ""])
 
 
 def notes_markdown(table: Table) -> str:
     """The notes that the tables of one board share."""
-    return "\n".join(["Notes:", "", *(f"- {_escape_markdown(text)}" for text in table.notes), ""])
+    return "\n".join(["Notes:", "", *(f"- {escape_markdown(text)}" for text in table.notes), ""])
 
 
 def to_latex(table: Table) -> str:
@@ -68,7 +84,7 @@ def to_latex(table: Table) -> str:
     notes = [*numbered, *(escape_latex(text) for text in (*table.legend, *table.notes))]
     lines = [
         "% needs \\usepackage{booktabs,amssymb}",
-        *([f"% {table.banner}"] if table.banner else []),
+        *([f"% {one_line(table.banner)}"] if table.banner else []),
         "\\begin{table*}",
         "\\centering\\small\\setlength{\\tabcolsep}{4pt}",
         f"\\caption{{{caption}}}",
@@ -86,9 +102,13 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The table's values in long form, one quantity of one row a line, at full precision."""
+    """The table's values in long form, one quantity of one row a line, at full precision.
+
+    Texts that a spreadsheet would take for a formula have an apostrophe before them.
+    """
     names = [field.name for field in fields(Value)]
-    frame = pd.DataFrame([asdict(value) for value in table.values], columns=names)
+    rows = [{name: _csv(value) for name, value in asdict(values).items()} for values in table.values]
+    frame = pd.DataFrame(rows, columns=names)
     buffer = io.StringIO()
     frame.to_csv(buffer, index=False, lineterminator="\n")
     return buffer.getvalue()
@@ -96,12 +116,28 @@ def to_csv(table: Table) -> str:
 
 def escape_latex(text: str) -> str:
     """`text` with every character that LaTeX would take as a command, or its fonts lack, written out."""
-    return "".join(LATEX_CHARACTERS.get(character, character) for character in text)
+    escaped = "".join(LATEX_CHARACTERS.get(character, character) for character in one_line(text))
+    # Two of these make one sign of another kind.
+    return re.sub(r"(?<=-)-|(?<=')'|(?<=,),", r"{}\g<0>", escaped)
+
+
+def escape_markdown(text: str) -> str:
+    """`text` with a backslash before all that Markdown would take as a sign of its own."""
+    text = "".join(f"\\{letter}" if letter in MARKDOWN_CHARACTERS else letter for letter in one_line(text))
+    # At the start of a line these begin a list.
+    return re.sub(r"^(\d*)([-+.)])(?=\s)", r"\1\\\2", text)
+
+
+def _csv(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return f"'{text}" if text.lstrip().startswith(FORMULA_STARTS) else text
 
 
 def _wrapped(lines: Iterable[str], width: int | None) -> list[str]:
     options = {"width": max(width or NOTE_WIDTH, 40), "initial_indent": "  ", "subsequent_indent": "      "}
-    return [part for line in lines for part in textwrap.wrap(line, **options)]
+    return [part for line in lines for part in textwrap.wrap(one_line(line), **options)]
 
 
 def _pages(table: Table, width: int | None) -> list[list[int]]:
@@ -138,23 +174,17 @@ def _heading_lines(columns: Sequence[Column], index: int) -> list[str]:
     """The group above its first column only, then the column's own heading."""
     column = columns[index]
     first = index == 0 or columns[index - 1].group != column.group
-    return [column.group if first else "", column.heading]
+    return [one_line(column.group) if first else "", one_line(column.heading)]
 
 
 def _plain(text: Text) -> str:
     marks = "".join(f"[{mark}]" if mark.isdigit() else mark for mark in text.marks)
-    return f"{text.body} {marks}".strip()
+    return f"{one_line(text.body)} {marks}".strip()
 
 
 def _markdown(text: Text) -> str:
     marks = ",".join(text.marks)
-    return _escape_markdown(text.body) + (f"<sup>{_escape_markdown(marks)}</sup>" if marks else "")
-
-
-def _escape_markdown(text: str) -> str:
-    for character in "\\|*_<`[":
-        text = text.replace(character, f"\\{character}")
-    return text
+    return escape_markdown(text.body) + (f"<sup>{escape_markdown(marks)}</sup>" if marks else "")
 
 
 def _latex(text: Text) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.perf.records import Comparison, PerfRecord, Timing
+from bench.report.board import file_name
 from bench.report.model import MISSING, Column, Footnotes, Table, Text, Value
 
 OURS, PLAIN, PLAIN_FLOAT32, LIMIT = "ours", "plain", "plain float32", "limit"
@@ -56,7 +57,7 @@ def _table(record: PerfRecord, kind: str, what: str, items: Sequence[Comparison]
     footnotes = Footnotes()
     device = _device(record)
     return Table(
-        slug=f"speed-{record.slug}-{kind}",
+        slug=f"{file_name('speed', record.slug)}-{kind}",
         title=f"Speed; {what}; {record.sizes}; {device}",
         banner=None,
         columns=tuple(field.column for field in fields),
@@ -81,7 +82,7 @@ def _streaming_table(record: PerfRecord) -> Table:
         numbers += [f"{size / 2**20:,.0f}" for size in sizes]
         rows.append((Text(item.name, (footnotes.mark(item.plan),)), *map(Text, numbers)))
     return Table(
-        slug=f"speed-{record.slug}-streaming",
+        slug=f"{file_name('speed', record.slug)}-streaming",
         title=f"Speed; tests with made-up features; {_device(record)}",
         banner=None,
         columns=tuple(Column(heading, left=heading == "test") for heading in headings),

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config import one_of
 from bench.errors import UserError
-from bench.journal.record import Record, read_records, write_atomically
-from bench.perf.records import read_perf
+from bench.journal.reading import Unreadable, told
+from bench.journal.record import Record, write_atomically
+from bench.progress import one_line, sentence
 from bench.report.board import Board
 from bench.report.collect import collect, covered
 from bench.report.layout import tables
 from bench.report.model import FORMATS, Table
-from bench.report.render import notes_markdown, notes_text, to_csv, to_latex, to_markdown, to_text
+from bench.report.render import (
+    escape_markdown,
+    notes_markdown,
+    notes_text,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_text,
+)
+from bench.report.sources import read_sources
 from bench.report.speed import speed_tables
 from bench.study.plan import study_names
 
@@ -27,10 +38,13 @@ SPEED = "speed"
 
 @dataclass(frozen=True)
 class Report:
-    """What was made: text for the terminal and the files written."""
+    """What was made: text for the terminal and the files written; and what it had to do without, which `text` says."""
 
     text: str
     files: tuple[Path, ...]
+    unreadable: tuple[Unreadable, ...] = ()
+    undrawn: tuple[str, ...] = ()
+    """Pictures that could not be drawn, one sentence each."""
 
 
 def write_report(
@@ -43,71 +57,114 @@ def write_report(
     """Draw tables and pictures from the records below `results` and write them to the folder `out`.
 
     `studies` chooses tables of the paper (default: all that have runs), `formats` some of FORMATS (default: all),
-    `width` is that of the terminal (default: no limit). Raises UserError where there are no runs, for unknown
-    studies or formats, and for an `out` among the runs, which reports never touch.
+    `width` is that of the terminal (default: no limit). Records that cannot be read are passed over. Raises UserError
+    where there are no runs, for unknown studies or formats, for an `out` among the runs, which reports never touch, and
+    for one that cannot be written.
     """
     for name in studies or ():
         one_of("study", name, (*study_names(), SPEED))
     wanted = [one_of("format", name, FORMATS) for name in formats or FORMATS]
-    if out.resolve().is_relative_to((results / "runs").resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(results / "runs")):
         raise UserError(f"--out {out} lies among the runs, which a report only reads; choose another folder")
-    records = list(read_records(results))
-    speed = speed_tables(list(read_perf(results))) if not studies or SPEED in studies else []
-    if not records and not speed:
+    sources = read_sources(results, speed=not studies or SPEED in studies)
+    speed = speed_tables(sources.speed)
+    head, passed_over = _head(sources.records, results), told(sources.unreadable)
+    if not sources.records and not speed:
+        if sources.unreadable:
+            return Report("\n".join([*head, *passed_over]), (), sources.unreadable)
         raise UserError(
             f"there are no runs in {results}; to make some: bench run --variants all --train msmt --preset demo"
         )
     papers = [name for name in studies or () if name != SPEED]
-    boards = collect(records, papers or None) if papers or not studies else []
+    boards = collect(sources.records, papers or None) if papers or not studies else []
     made = {board.slug: tables(board) for board in boards}
-    pictures = _draw(boards, out) if "figures" in wanted else {}
-    files = [path for paths in pictures.values() for path in paths]
-    for board in boards:
-        files += _write_tables(made[board.slug], out, wanted)
-    files += _write_tables(speed, out, wanted)
-    head = _head(records, results)
+    files: dict[str, bytes] = {}
+    for table in [*(table for board in boards for table in made[board.slug]), *speed]:
+        files |= _table_files(table, wanted)
+    pictures, undrawn = _draw(boards) if "figures" in wanted else ({}, [])
+    for drawn in pictures.values():
+        files |= drawn
+    passed_over = [*undrawn, *passed_over]
+    page: dict[str, bytes] = {}
     if "markdown" in wanted:
-        sections = [_section(board, made[board.slug], pictures.get(board.slug, [])) for board in boards]
+        sections = [_section(board, made[board.slug], pictures.get(board.slug, ())) for board in boards]
         if speed:
             sections.append("\n".join(["## Speed\n", *map(to_markdown, speed), notes_markdown(speed[0])]))
-        text = "\n".join(["# Report", "", *head, "", *sections])
-        write_atomically(out / MARKDOWN, text.encode())
-        files.insert(0, out / MARKDOWN)
+        notes = [*(f"- {escape_markdown(line.strip())}" for line in passed_over), ""] if passed_over else []
+        text = "\n".join(["# Report", "", *map(escape_markdown, head), "", *notes, *sections])
+        page[MARKDOWN] = _bytes(text)
+    _write(files | page, out)
     parts = [_terminal(head, boards, made, bool(studies), width)]
     if speed and boards and not studies:
         parts.append("Speed of matching, measured by `bench perf`: `bench report --study speed`.")
     elif speed:
         parts += [*(to_text(table, width) for table in speed), notes_text(speed[0], width)]
-    return Report("\n\n".join(parts), tuple(files))
+    if passed_over:
+        parts.append("\n".join(passed_over))
+    return Report("\n\n".join(parts), tuple(out / name for name in page | files), sources.unreadable, tuple(undrawn))
 
 
-def _write_tables(made: Sequence[Table], out: Path, wanted: Sequence[str]) -> list[Path]:
+def _table_files(table: Table, wanted: Sequence[str]) -> dict[str, bytes]:
     writers: dict[str, tuple[str, Callable[[Table], str]]] = {"latex": (".tex", to_latex), "csv": (".csv", to_csv)}
-    files = []
-    for table in made:
-        for suffix, render in (writers[name] for name in wanted if name in writers):
-            path = out / f"{table.slug}{suffix}"
-            write_atomically(path, render(table).encode())
-            files.append(path)
-    return files
+    chosen = [writers[name] for name in wanted if name in writers]
+    return {f"{table.slug}{suffix}": _bytes(render(table)) for suffix, render in chosen}
 
 
-def _draw(boards: Sequence[Board], out: Path) -> dict[str, list[Path]]:
-    # Importing the plotting libraries takes seconds; tables alone should not wait for them.
-    from bench.report.figures import draw
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
-    return {board.slug: draw(board, out) for board in boards}
+
+def _write(files: Mapping[str, bytes], out: Path) -> None:
+    """Put each file in place in one step; a link of its name is replaced, not followed."""
+    try:
+        for name, content in files.items():
+            write_atomically(out / name, content)
+    except OSError as fault:
+        raise UserError(
+            f"cannot write the report to {out} ({fault.strerror}); choose another folder with --out"
+        ) from fault
+
+
+def _draw(boards: Sequence[Board]) -> tuple[dict[str, dict[str, bytes]], list[str]]:
+    """Each board's pictures by the name of their file, and what could not be drawn: that costs no table."""
+    pictures: dict[str, dict[str, bytes]] = {}
+    faults = []
+    for board in boards:
+        try:
+            with _no_backend():
+                # Importing the plotting library takes seconds; tables alone should not wait for it.
+                from bench.report.figures import draw
+            pictures[board.slug] = draw(board)
+        except Exception as fault:
+            why = sentence(f"{type(fault).__name__}: {fault}")
+            faults.append(f"the pictures of {board.slug} could not be drawn ({why})")
+    return pictures, faults
+
+
+@contextmanager
+def _no_backend() -> Iterator[None]:
+    """No backend is asked for, which matplotlib would look for when it is imported; a notebook's may not be there."""
+    asked = os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
 
 
 def _head(records: Sequence[Record], results: Path) -> list[str]:
-    counts = Counter(record.status for record in records)
-    return [f"{len(records)} runs in {results}: {counts['done']} done, {counts['failed']} failed."]
+    count = f"{len(records)} run{'' if len(records) == 1 else 's'}"
+    done = sum(record.is_done() for record in records)
+    failed = sum(record.status == "failed" for record in records)
+    rest = len(records) - done - failed
+    unfinished = f", {rest} unfinished" if rest else ""
+    return [one_line(f"{count} in {results}: {done} done, {failed} failed{unfinished}.")]
 
 
-def _section(board: Board, made: Sequence[Table], pictures: Sequence[Path]) -> str:
-    images = [f"![{made[0].title}]({path.name})\n" for path in pictures if path.suffix == ".png"]
-    notes = notes_markdown(made[0])
-    return "\n".join([f"## {board.study.title}; {board.setting.title}\n", *map(to_markdown, made), notes, *images])
+def _section(board: Board, made: Sequence[Table], pictures: Iterable[str]) -> str:
+    images = [f"![{escape_markdown(made[0].title)}]({name})\n" for name in pictures if name.endswith(".png")]
+    title, notes = escape_markdown(f"{board.study.title}; {board.setting.title}"), notes_markdown(made[0])
+    return "\n".join([f"## {title}\n", *map(to_markdown, made), notes, *images])
 
 
 def _terminal(

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from bench.errors import UserError
 from bench.journal.heartbeat import Heartbeat, read_heartbeat
+from bench.running.identity import Process, descends_from
 from bench.running.jobs import Job, JobPlace, Scheduler, write_job
 from bench.running.ledger import CellState
-from bench.running.processes import Process, descends_from
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from dataclasses import dataclass, field
@@ -19,8 +20,10 @@ from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
 from bench.journal.provenance import now, provenance
 from bench.journal.pulse import SAVE_SECONDS, Observer, Pulse
+from bench.journal.reading import Unreadable
 from bench.journal.record import (
     CHECKPOINT,
+    RECORD,
     Failure,
     Record,
     Started,
@@ -31,16 +34,17 @@ from bench.journal.record import (
     write_record,
     write_started,
 )
-from bench.journal.signals import Interrupted, Interruption
-from bench.network.matcher import Matcher, count_parameters
+from bench.network.matcher import Matcher, count_parameters, weights_hash
 from bench.progress import QUIET, Progress
+from bench.signals import Interrupted, Interruption
+from bench.streams import tolerant_streams
 from bench.testing.evaluator import evaluate
 from bench.training.trainer import Trainer, calibrate
 
 ERROR_LOG = "error.log"
-DONE, FAILED, BUSY, INTERRUPTED = 0, 1, 75, 76
-"""Exit codes of a cell's process; 75 (try again later) means that another process has the cell, 76 that it was asked
-to leave and has saved what it had."""
+DONE, FAILED, BUSY, INTERRUPTED = 0, 74, 75, 76
+"""Exit codes of a cell's process: 74 it failed and has said why, 75 another process has the cell, 76 it was asked to
+leave and has saved what it had. A library that ends the process by itself would say 0 or 1."""
 
 MOST_DEATHS = 3
 """A run that died this many times in a row at the same place will not get further by itself."""
@@ -61,6 +65,8 @@ class CellTask:
     data_dir: Path
     head: str
     tests: tuple[str, ...]
+    threads: int
+    """Of the CPU; where they change numbers `config` has them too."""
     device: str = "cpu"
     workers: int = 2
     untrained: bool = False
@@ -71,58 +77,63 @@ class CellTask:
     overrides: dict[str, Any] = field(default_factory=dict)
     progress: Progress = QUIET
     save_seconds: float = SAVE_SECONDS
+    splits: tuple[Path, ...] = ()
+    """Files of splits for small test sets, instead of those that come with these."""
 
     @property
     def folder(self) -> Path:
         """Where the cell's record, log and checkpoint lie."""
         return self.results / "runs" / self.cell
 
-    def missing_tests(self, record: Record | None) -> list[tuple[str, str]]:
-        """(test set, state) pairs that are asked for and have no result yet."""
-        states = ("trained", "untrained") if self.untrained else ("trained",)
-        return [
-            (test, state)
-            for state in states
-            for test in self.tests
-            if record is None or record.result(test, state) is None
-        ]
+    @property
+    def states(self) -> tuple[str, ...]:
+        """States of the network that are tested."""
+        return ("trained", "untrained") if self.untrained else ("trained",)
 
 
 def run_cell(task: CellTask, observe: Observer | None = None) -> int:
     """Train if need be, test what has no result yet, store the record; returns DONE, FAILED, BUSY or INTERRUPTED.
 
-    Nothing escapes: a failure becomes a record with its reason, and the traceback goes to error.log beside it. SIGTERM,
-    SIGUSR2 and SIGINT end it with what it has saved. `observe` is told what it is doing, as `Pulse` says.
+    Nothing escapes: a failure becomes a record with its reason, and the traceback goes to error.log beside it. Stop
+    signals end it with what it has saved. `observe` is told what it is doing, as `Pulse` says.
     """
     interruption = Interruption()
-    with interruption.watching():
+    with interruption.watching(), tolerant_streams():
         try:
-            task.folder.mkdir(parents=True, exist_ok=True)
-            with cell_lock(task.folder) as mine:
-                return _run_locked(task, Pulse(task.folder, interruption, task.save_seconds, observe)) if mine else BUSY
+            try:
+                return _run_in_folder(task, Pulse(task.folder, interruption, task.save_seconds, observe))
+            finally:
+                interruption.leave()
         except Interrupted:
             return INTERRUPTED
-        except OSError as fault:
-            # Not even the record of a failure can be written: what lies in the folder stays as it is.
-            print(f"{task.cell}: {task.folder}: {fault.strerror}", file=sys.stderr)
-            return FAILED
+
+
+def _run_in_folder(task: CellTask, pulse: Pulse) -> int:
+    try:
+        task.folder.mkdir(parents=True, exist_ok=True)
+        with cell_lock(task.folder) as mine:
+            return _run_locked(task, pulse) if mine else BUSY
+    except (OSError, Unreadable) as fault:
+        # No record can be written, or one that cannot be read may be worth more than that of a failure.
+        print(f"{task.cell}: {reason_of(fault)}", file=sys.stderr)
+        return FAILED
 
 
 def _run_locked(task: CellTask, pulse: Pulse) -> int:
-    record = read_record(task.folder)
+    before = read_record(task.folder)
     last = read_heartbeat(task.folder)
-    if is_finished(task, record):
+    if is_finished(task, before):
         if last is None or last.state != "done":
-            pulse.end("done", tests=_tests_of(record))
+            pulse.end("done", tests=_tests_of(before))
         return DONE
-    given_up = record is not None and record.failure is not None
-    if record is not None and record.weights_hash is None:
-        record = None  # it failed before it was trained: there is nothing to go on from
-    remove_leftovers(task.folder)
-    write_started(task.folder, Started(label=task.label, config=task.config, numerics=task.numerics))
+    given_up = before is not None and before.failure is not None
     deaths = 0 if last is None or given_up else last.deaths + (last.state in ("running", "timed out"))
-    run = _Run(task, record, pulse)
+    run = _Run(task, before if before is not None and before.weights_hash is not None else None, pulse)
     try:
+        remove_leftovers(task.folder)
+        write_started(task.folder, Started(label=task.label, config=task.config, numerics=task.numerics))
+        if given_up:
+            run.take_back_failure()
         if deaths >= MOST_DEATHS:
             raise CellFailed(_hopeless(last, deaths))
         with pulse.beating(last.saved if last is not None else "", deaths):
@@ -130,16 +141,38 @@ def _run_locked(task: CellTask, pulse: Pulse) -> int:
     except Interrupted as stop:
         pulse.end("interrupted", stop.signal_name, _tests_of(run.record))
         return INTERRUPTED
-    except Exception as fault:
-        (task.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
-        known = isinstance(fault, (CellFailed, UserError))
-        reason = str(fault) if known else f"{type(fault).__name__}: {fault}"
-        write_record(task.folder, failed_record(task, run.record, run.phase, reason))
-        pulse.end("failed", f"{run.phase}: {reason}", _tests_of(run.record))
+    except BaseException as fault:  # a head or a library may even call sys.exit
+        _fail(run, fault)
         return FAILED
-    (task.folder / ERROR_LOG).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (task.folder / ERROR_LOG).unlink(missing_ok=True)
     pulse.end("done", tests=_tests_of(run.record))
     return DONE
+
+
+def _fail(run: _Run, fault: BaseException) -> None:
+    """Record a failure, as far as the machine lets it: what is in the way of one account does not stop the others."""
+    task, reason = run.task, reason_of(fault)
+    with contextlib.suppress(Exception):
+        text = "".join(traceback.format_exception(fault))
+        (task.folder / ERROR_LOG).write_text(text, encoding="utf-8", errors="backslashreplace")
+    try:
+        write_record(task.folder, failed_record(task, run.record, run.phase, reason))
+    except Exception as obstacle:
+        print(f"{task.cell}: {run.phase}: {reason}; not recorded: {reason_of(obstacle)}", file=sys.stderr)
+    with contextlib.suppress(Exception):
+        run.pulse.end("failed", f"{run.phase}: {reason}", _tests_of(run.record))
+
+
+def reason_of(fault: BaseException) -> str:
+    """What an exception says, as text that can be written anywhere, whatever a library made of its message."""
+    try:
+        said = str(fault)
+    except Exception:
+        said = "it cannot say why"
+    known = isinstance(fault, CellFailed | UserError)
+    text = said if known else f"{type(fault).__name__}: {said}" if said else type(fault).__name__
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _hopeless(last: Heartbeat, deaths: int) -> str:
@@ -153,13 +186,13 @@ def _tests_of(record: Record | None) -> list[str]:
 
 def is_finished(task: CellTask, record: Record | None) -> bool:
     """Whether a record answers all that the task asks for."""
-    return record is not None and record.status == "done" and not task.missing_tests(record)
+    return record is not None and record.is_done(task.tests, task.states)
 
 
 def failed_record(task: CellTask, record: Record | None, phase: str, reason: str) -> Record:
-    """The record of a cell that ended early; `record` is what it had reached, and is kept."""
+    """The record of a cell that ended early; `record` is what it had reached, and is kept if it was trained."""
     failure = Failure(phase=phase, reason=reason)
-    if record is not None:
+    if record is not None and record.weights_hash is not None:
         return record.model_copy(update={"status": "failed", "failure": failure})
     account = provenance(torch.device(task.device), now(), task.jobs)
     return Record(**_identity(task), status="failed", failure=failure, provenance=account)
@@ -172,14 +205,21 @@ class _Run:
         self.task, self.record, self.pulse, self.phase = task, record, pulse, "start"
         self.started, self.device = now(), torch.device(task.device)
 
+    def take_back_failure(self) -> None:
+        """What failed before is asked for anew: its reason must not stand for what happens now."""
+        if self.record is None:
+            (self.task.folder / RECORD).unlink()
+        else:
+            self._store(self.record.model_copy(update={"status": "trained", "failure": None}))
+
     def execute(self) -> None:
         """Train and test; the record is stored after training and after each test, so that nothing is lost."""
-        torch.set_num_threads(int(self.task.config.threads))
+        torch.set_num_threads(self.task.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-        missing = self.task.missing_tests(self.record)
         if self.record is None:
             self._store(self._train())
+        missing = self.record.lacking(self.task.tests, self.task.states)
         models: dict[str, Matcher] = {}
         for test, state in missing:
             self.phase = f"testing the {state} network on {test}"
@@ -190,8 +230,8 @@ class _Run:
         self._store(self.record.model_copy(update={"status": "done", "failure": None}))
 
     def _store(self, record: Record) -> None:
-        self.record = record
         write_record(self.task.folder, record)
+        self.record = record
 
     def _train(self) -> Record:
         self.phase = "data"
@@ -206,13 +246,14 @@ class _Run:
         one = model.encode_all(images, np.arange(1), 1, self.task.config.evaluation.scoring)
         return Record(
             **_identity(self.task),
-            status="done",
+            status="trained",
             provenance=provenance(
                 self.device, self.started, self.task.jobs, done.segments, model.backbone.weights_sha256
             ),
             weights_hash=model.weights_hash(),
             seconds=done.seconds,
             steps=done.steps,
+            skipped_steps=done.skipped_steps,
             peak_bytes=done.peak_bytes,
             bytes_per_image=one.bytes_per_image,
             parameters={"backbone": count_parameters(model.backbone), "head": count_parameters(model.head)},
@@ -225,7 +266,7 @@ class _Run:
         return evaluate(model, dataset, images, settings, state, task.untrained, task.progress, task.folder, self.pulse)
 
     def _dataset(self, name: str) -> Dataset:
-        return load_dataset(name, self.task.data_dir, msmt_release=self.task.msmt_release)
+        return load_dataset(name, self.task.data_dir, self.task.msmt_release, self.task.splits)
 
     def _images(self, dataset: Dataset, split: str) -> np.ndarray:
         size, task = self.task.config.input, self.task
@@ -245,10 +286,11 @@ class _Run:
         state = load_checkpoint(path, self.device)
         if state is None:
             raise CellFailed(f"{path} is gone; delete the folder to train this run anew")
+        # The proof also for a checkpoint that bears no run's name, as those of earlier versions.
+        if weights_hash(state["model"]) != self.record.weights_hash:
+            raise CellFailed(f"{path} does not hold the trained network; delete the folder to train this run anew")
         model = Matcher(self.task.config, self.task.head, None).to(self.device)
         model.load_state_dict(state["model"])
-        if model.weights_hash() != self.record.weights_hash:
-            raise CellFailed(f"{path} does not hold the trained network; delete the folder to train this run anew")
         if "optimizer" in state:
             # The record stands, so nothing will be resumed: the network alone is kept.
             save_checkpoint(path, {"model": state["model"]}, keep_previous=False)

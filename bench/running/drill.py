@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import signal
 import time
@@ -15,6 +14,7 @@ import numpy as np
 
 from bench.errors import CellFailed
 from bench.journal.record import Record, read_record
+from bench.processes import ended_with, follow_parent, forking
 from bench.running.cell import DONE, INTERRUPTED, CellTask, run_cell
 
 PHASES = ("sampling", "training", "saving", "testing")
@@ -125,12 +125,14 @@ class _Life:
 
     def run(self) -> tuple[int, Kill | None]:
         """The exit code, and the kill if it came to it."""
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["bench.running.drill"])
+        context = forking("bench.running.drill")
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_child, args=(self.task, theirs))
-        process.start()
-        theirs.close()
+        with ended_with(context.Process(target=_child, args=(self.task, theirs))) as process:
+            theirs.close()
+            kill = self._follow(process.pid, ours)
+        return process.exitcode, kill
+
+    def _follow(self, pid: int, ours: Connection) -> Kill | None:
         told = False
         phase, detail, progress = "", "", ""
         while True:
@@ -145,15 +147,14 @@ class _Life:
                     self._note(*ours.recv())
                 phase, detail, progress = self.phase, self.detail, self.progress
                 if phase == self.plan.phase:
-                    os.kill(process.pid, self.plan.signal)
+                    os.kill(pid, self.plan.signal)
                     told = True
-        process.join()
         if not told:
-            return process.exitcode, None
+            return None
         if self.plan.signal == signal.SIGKILL:
             # All that was still in the pipe happened before the end.
             phase, detail, progress = self.phase, self.detail, self.progress
-        return process.exitcode, Kill(self.plan.signal.name, phase, detail, progress)
+        return Kill(self.plan.signal.name, phase, detail, progress)
 
     def _note(self, event: str, text: str) -> None:
         if event == "saved":
@@ -168,6 +169,7 @@ class _Life:
 
 
 def _child(task: CellTask, pipe: Connection) -> None:
+    follow_parent()
     raise SystemExit(run_cell(task, lambda event, text: pipe.send((event, text))))
 
 

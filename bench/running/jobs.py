@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
 from bench.config import Settings
-from bench.journal.record import write_atomically
-from bench.running.processes import Process
+from bench.journal.heartbeat import Moment
+from bench.journal.reading import as_json, read_json
+from bench.journal.record import Count, write_atomically
+from bench.running.identity import Process
 
 if TYPE_CHECKING:
     from bench.running.cell import CellTask
@@ -37,12 +39,11 @@ class Job(Settings):
     cluster: Literal["slurm", "local"]
     name: str
     """The job's name in the queue, unique to its submission."""
-    index: int | None = None
+    index: Count | None = None
     """Its place in the job array; None for a job alone."""
     folder: str
     """Where its output goes."""
-    submitted: float
-    """Seconds since 1970."""
+    submitted: Moment
     process: Process | None = None
     """What runs a local submission."""
     cancelled: bool = False
@@ -124,15 +125,12 @@ class Cluster(Scheduler, Protocol):
 
 def write_job(folder: Path, job: Job) -> None:
     """Say whose job a cell is."""
-    write_atomically(folder / JOB, job.model_dump_json().encode(), durable=False)
+    write_atomically(folder / JOB, as_json(job), durable=False)
 
 
 def read_job(folder: Path) -> Job | None:
-    """The job of a cell's folder; None if there is none, or none of this version."""
-    try:
-        return Job.model_validate_json((folder / JOB).read_bytes())
-    except (OSError, ValidationError):
-        return None
+    """The job of a cell's folder, None if it has none. Raises Unreadable for what is no job of this version."""
+    return read_json(folder / JOB, Job, "delete it if no job of this run is queued or running")
 
 
 def job_logs(job: Job) -> list[Path]:

@@ -5,22 +5,25 @@ Only small files are read, so that a thousand cells are told within two seconds.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from bench.config import CellConfig
 from bench.errors import UserError
-from bench.journal.heartbeat import STALE_SECONDS, Heartbeat, read_heartbeat, record_stamp, this_host
-from bench.journal.record import RECORD, Started, is_running, read_record, read_records, read_started
+from bench.journal.heartbeat import Heartbeat, read_heartbeat, record_stamp
+from bench.journal.reading import Unreadable
+from bench.journal.record import RECORD, Started, cell_folders, is_running, read_record, read_records, read_started
+from bench.running import life
 from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, last_line, read_job
-from bench.study.plan import Cell, request_key
+from bench.study.plan import Cell, id_start, request_key, resolves
 
-Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing"]
-KINDS: tuple[Kind, ...] = ("done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "missing")
+Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "unreadable", "missing"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 """From what tells most to what tells least: where several folders answer a cell, the first of these counts."""
 
 
@@ -61,9 +64,15 @@ class _Folder:
     """A cell's folder with the small files that lie in it."""
 
     path: Path
-    config: CellConfig
+    started: Started
     heartbeat: Heartbeat | None
     job: Job | None
+    fault: Unreadable | None
+    """Why it is not known whose job the cell is."""
+
+
+def _nobody(text: str) -> None:
+    """Nobody listens."""
 
 
 @dataclass
@@ -72,25 +81,26 @@ class Ledger:
 
     results: Path
     scheduler: Callable[[], Scheduler]
+    say: Callable[[str], None] = _nobody
+    """Is told what takes long."""
     notes: list[str] = field(default_factory=list)
     """What could not be found out, one sentence each."""
+    faults: dict[Path, Unreadable] = field(default_factory=dict)
+    """Files that were looked at and cannot be read."""
 
     def state_of(self, cell: Cell) -> CellState:
         """How far a planned cell is, whatever machine and data it ran on."""
-        config = cell.config
-        answers = [
-            folder
-            for folder in self._folders.get(_key(config, cell.numerics), ())
-            if config.threads in ("auto", folder.config.threads)
-            and config.training.precision in ("auto", folder.config.training.precision)
-        ]
-        states = [self._state(folder) for folder in answers]
-        return min(states, key=lambda state: KINDS.index(state.kind), default=MISSING)
+        states = [self._state(folder) for folder in self._answering(cell)] or [self._lost(id_start(cell.config))]
+        return min(states, key=lambda state: KINDS.index(state.kind))
 
     def state_of_folder(self, path: Path) -> CellState:
         """How far the cell of a folder is."""
         folder = self._by_path.get(path.absolute())
-        return self._state(folder) if folder is not None else MISSING
+        return self._state(folder) if folder is not None else self._lost(path.name)
+
+    def runs_of(self, cell: Cell) -> list[tuple[Path, CellConfig]]:
+        """The folders of the runs that answer a planned cell, each with the configuration under which it was begun."""
+        return [(folder.path, folder.started.config) for folder in self._answering(cell)]
 
     def entry_of(self, job: Job | None) -> Entry | None:
         """A job as the queue shows it."""
@@ -106,8 +116,12 @@ class Ledger:
     @property
     def presets(self) -> list[str]:
         """The presets of all cells that have a record."""
-        records = read_records(self.results)
+        records = read_records(self.results, unreadable=[])
         return sorted({f"--preset {record.preset}" if record.preset else "no preset" for record in records})
+
+    def _answering(self, cell: Cell) -> list[_Folder]:
+        folders = self._folders.get(_key(cell.config, cell.numerics), ())
+        return [folder for folder in folders if resolves(cell.config, folder.started.config)]
 
     @cached_property
     def _by_path(self) -> Mapping[Path, _Folder]:
@@ -116,19 +130,31 @@ class Ledger:
     @cached_property
     def _folders(self) -> Mapping[str, list[_Folder]]:
         found: dict[str, list[_Folder]] = {}
-        told = set()
-        for path, started in read_started(self.results):
-            told.add(path)
-            self._add(found, path, started)
-        for record_path in sorted((self.results / "runs").glob(f"*/{RECORD}")):
-            if record_path.parent not in told and (record := read_record(record_path.parent)) is not None:
-                started = Started(label=record.label, config=record.config, numerics=record.numerics)
-                self._add(found, record_path.parent, started)
+        for path in cell_folders(self.results):
+            started = self._subject(path)
+            if started is not None:
+                job, fault = None, None
+                try:
+                    job = read_job(path)
+                except Unreadable as problem:
+                    fault = problem
+                folder = _Folder(path, started, read_heartbeat(path), job, fault)
+                found.setdefault(_key(started.config, started.numerics), []).append(folder)
         return found
 
-    def _add(self, found: dict[str, list[_Folder]], path: Path, started: Started) -> None:
-        folder = _Folder(path, started.config, read_heartbeat(path), read_job(path))
-        found.setdefault(_key(started.config, started.numerics), []).append(folder)
+    def _subject(self, path: Path) -> Started | None:
+        """What run a folder belongs to, by its own word or by its record; None if neither says it."""
+        faults = []
+        for read in (read_started, read_record):
+            try:
+                found = read(path)
+            except Unreadable as fault:
+                faults.append(fault)
+                continue
+            if found is not None:
+                return Started(label=found.label, config=found.config, numerics=found.numerics)
+        self.faults |= {fault.path: fault for fault in faults}
+        return None
 
     @cached_property
     def _queue(self) -> Queue | None:
@@ -144,12 +170,32 @@ class Ledger:
         jobs = [folder.job for folders in self._folders.values() for folder in folders if folder.job is not None]
         return self.scheduler().ends(jobs)
 
+    @cached_property
+    def _changing(self) -> frozenset[Path]:
+        """Of the folders whose heartbeats clocks that disagree have dated, those where it changes."""
+        folders = [folder for folders in self._folders.values() for folder in folders]
+        doubtful = {folder.path: folder.heartbeat for folder in folders if self._lives(folder) is None}
+        return life.changing(doubtful, self.say)
+
+    def _runs(self, folder: _Folder) -> bool:
+        found = self._lives(folder)
+        return folder.path in self._changing if found is None else found
+
+    def _lives(self, folder: _Folder) -> bool | None:
+        found = life.lives(folder.path, folder.heartbeat)
+        # The queue knows which of its jobs run.
+        return False if found is None and folder.job is not None and folder.job.cluster == "slurm" else found
+
     def _state(self, folder: _Folder) -> CellState:
         path, heartbeat, job = folder.path, folder.heartbeat, folder.job
-        if heartbeat is not None and heartbeat.state == "running" and _alive(path, heartbeat):
+        if heartbeat is not None and self._runs(folder):
             return self._make(folder, "running", _progress(heartbeat))
         settled = self._settled(folder)
-        if settled is not None and (settled.kind == "done" or job is None or job.submitted < _recorded(path)):
+        if settled is not None and settled.kind == "done":
+            return settled
+        if folder.fault is not None:
+            return self._unreadable(folder, folder.fault)
+        if settled is not None and (job is None or job.submitted < _recorded(path)):
             return settled
         if job is not None and job.cluster == "slurm":
             return self._of_job(folder, job)
@@ -157,6 +203,8 @@ class Ledger:
             return self._of_local_job(folder, job)
         if is_running(path):
             return self._make(folder, "running", "starting")
+        if heartbeat is None and settled is None and record_stamp(path) is not None:
+            return self._make(folder, "interrupted")  # trained, not tested
         if heartbeat is None:
             return settled or MISSING
         if heartbeat.state == "cancelled" or (job is not None and job.cancelled):
@@ -168,18 +216,32 @@ class Ledger:
         heartbeat, stamp = folder.heartbeat, record_stamp(folder.path)
         if stamp is None:
             return None
-        if heartbeat is not None and heartbeat.record_stamp == stamp and heartbeat.state in ("done", "failed"):
+        told = heartbeat is not None and heartbeat.record_stamp == stamp and heartbeat.state in ("done", "failed")
+        if told and os.access(folder.path / RECORD, os.R_OK):
             status, reason, tests = heartbeat.state, heartbeat.reason, heartbeat.tests
         else:
-            record = read_record(folder.path)
+            try:
+                record = read_record(folder.path)
+            except Unreadable as fault:
+                return self._unreadable(folder, fault)
             if record is None:
                 return None
             status = record.status
             reason = f"{record.failure.phase}: {record.failure.reason}" if record.failure is not None else ""
             tests = [item.test for item in record.tests if item.state == "trained"]
-            if status == "done" and heartbeat is not None and heartbeat.state != "done":
+            said = heartbeat is None or heartbeat.state == "done"
+            if status != "failed" and not (record.is_done() and said):
                 return None  # trained, cut off in its tests
         return self._make(folder, "done" if status == "done" else "failed", reason=reason, tests=tuple(tests))
+
+    def _lost(self, name: str) -> CellState:
+        """The state of a cell that no folder is known to be of; it may be one that does not tell what it is of."""
+        fault = next((fault for fault in self.faults.values() if fault.path.parent.name.startswith(name)), None)
+        return MISSING if fault is None else CellState("unreadable", reason=str(fault), folder=fault.path.parent)
+
+    def _unreadable(self, folder: _Folder, fault: Unreadable) -> CellState:
+        self.faults[fault.path] = fault
+        return self._make(folder, "unreadable", reason=str(fault))
 
     def _of_job(self, folder: _Folder, job: Job) -> CellState:
         heartbeat = folder.heartbeat
@@ -232,13 +294,6 @@ def _key(config: CellConfig, numerics: Mapping[str, int]) -> str:
     return f"{request_key(config)} {sorted(numerics.items())}"
 
 
-def _alive(path: Path, heartbeat: Heartbeat) -> bool:
-    """Whether the process that wrote a heartbeat lives: it holds the cell's lock, or is not silent for long."""
-    if is_running(path):
-        return True
-    return heartbeat.host != this_host() and time.time() - heartbeat.updated < STALE_SECONDS
-
-
 def _waits_again(heartbeat: Heartbeat, job: Job) -> bool:
     """Whether a run that left before was submitted once more on this machine, and has not begun."""
     return heartbeat.updated < job.submitted and job.process is not None and bool(job.process.lives)
@@ -247,7 +302,7 @@ def _waits_again(heartbeat: Heartbeat, job: Job) -> bool:
 def _recorded(path: Path) -> float:
     """When the record of a cell was written, in seconds since 1970."""
     stamp = record_stamp(path)
-    return stamp[1] / 1e9 if stamp is not None else 0.0
+    return stamp[1] / 1e9 if stamp else 0.0
 
 
 def _progress(heartbeat: Heartbeat) -> str:
@@ -276,7 +331,7 @@ def _death(heartbeat: Heartbeat | None, job: Job, how: str) -> str:
 def _log(folder: _Folder) -> Path | None:
     """Where to read why a cell failed."""
     own = folder.path / "error.log"
-    if own.exists():
+    if os.access(own, os.R_OK):
         return own
     logs = job_logs(folder.job) if folder.job is not None else []
     return max(logs, key=lambda path: (bool(last_line(path)), path.suffix == ".err"), default=None)

@@ -6,22 +6,27 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
-import variants
-from bench.config import CellConfig, cpus
+from bench.config import CellConfig
 from bench.data import Dataset, load_dataset
 from bench.data.cache import load_images
+from bench.data.splits import files_not_needed
+from bench.environment import cpus
 from bench.errors import UserError
+from bench.journal.provenance import check_kernel
 from bench.journal.pulse import SAVE_SECONDS
-from bench.journal.record import read_record
+from bench.journal.reading import Unreadable
+from bench.journal.record import TestResult, read_record
+from bench.locks import NoLocks, try_lock
 from bench.network.backbone import build_backbone
-from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
+from bench.running.begun import as_begun
 from bench.running.cell import CellTask, cache_folder
-from bench.study.plan import Cell, cell_id, resolve, tests_of
+from bench.running.trial import Footprint, footprint_of
+from bench.study.plan import Cell, cell_id, resolve, tests_of, threads_of
 from bench.testing.budget import Work, plan_scoring
 
 WORTH_TELLING_BYTES = 2**30
@@ -35,6 +40,8 @@ class Target:
     device: str
     bf16: bool
     cpus: int
+    here: bool = False
+    """Whether it is the present one."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class RunOptions:
     tests: tuple[str, ...] | None = None
     untrained: bool = False
     msmt_release: str | None = None
+    splits: tuple[Path, ...] = ()
+    """Files of splits for small test sets, instead of those that come with these."""
     preset: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     progress: Progress = QUIET
@@ -65,12 +74,19 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     Raises UserError, one sentence or a short list, for whatever the person at the keyboard can mend.
     """
     if options.writes:
-        check_writable(options.results)
+        check_writable(options.results / "runs")
+    _check_kernel(cells, options)
     datasets = _load_datasets(cells, options)
+    _check_training_sets(cells, datasets)
+    targets = [options.target(cell) for cell in cells]
+    configs = [
+        resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
+        for cell, target in zip(cells, targets, strict=True)
+    ]
+    fingerprints = {name: dataset.fingerprint for name, dataset in datasets.items()}
+    configs = as_begun(cells, configs, fingerprints, options.results, options.progress)
     tasks = []
-    for cell in cells:
-        target = options.target(cell)
-        config = resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
+    for cell, target, config in zip(cells, targets, configs, strict=True):
         train = datasets[config.train]
         tasks.append(
             CellTask(
@@ -85,20 +101,26 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 data_dir=options.data_dir,
                 head=cell.head_path,
                 tests=tests_of(config.train, options.tests),
+                threads=threads_of(cell.config if config.threads == "auto" else config, target.cpus),
                 device=target.device,
                 workers=options.workers,
                 save_seconds=options.save_seconds,
                 untrained=options.untrained,
                 weights_file=cell.weights_file,
                 msmt_release=options.msmt_release,
+                splits=options.splits,
                 preset=options.preset,
                 overrides=options.overrides,
                 progress=options.progress,
             )
         )
     _check_results(tasks, datasets)
-    _check_networks(cells, [task.config for task in tasks])
-    _check_budgets(tasks, datasets)
+    footprints = [
+        _footprint(cell.label, task.config, cell.head_path, task.device)
+        for cell, task in zip(cells, tasks, strict=True)
+    ]
+    _check_weights(cells, [task.config for task in tasks])
+    _check_budgets(tasks, footprints, datasets)
     if options.decode and options.writes:
         _decode_images(tasks, datasets)
     return tasks
@@ -107,27 +129,18 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
 def local_target(device: str) -> Target:
     """This machine, with one of its devices."""
     bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
-    return Target(device, bf16, cpus())
-
-
-def devices_at_hand(name: str) -> tuple[str, ...]:
-    """The devices over which runs are spread: all GPUs of this machine for "auto" and "cuda", else the one named."""
-    if name in ("auto", "cuda") and torch.cuda.device_count() > 1:
-        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-    return (resolve_device(name),)
+    return Target(device, bf16, cpus(), here=True)
 
 
 def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
-    """A line for each row whose head needs much memory for a training step's pairs: what it is predicted to take."""
+    """A line for each row whose head needs much memory for a training step's pairs: what it is predicted to take.
+
+    Raises UserError for a head that cannot be used.
+    """
     lines = []
     for cell in cells:
         batch = cell.config.training.persons * cell.config.training.images
-        try:
-            with torch.device("meta"):
-                head = Matcher(cell.config, cell.head_path, None).head
-        except Exception:  # what a head from outside may raise is told where networks are checked
-            continue
-        size = head.training_bytes(batch, torch.device(device).type)
+        size = _footprint(cell.label, cell.config, cell.head_path, device).training_bytes
         if size >= WORTH_TELLING_BYTES:
             lines.append(
                 f"{cell.label}: a step's {batch} x {batch} pairs are predicted to take {size / 2**30:.1f} GiB in "
@@ -136,35 +149,52 @@ def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def resolve_device(name: str) -> str:
-    """ "auto" is the first GPU, or the CPU. Raises UserError for devices that are not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+def check_writable(folder: Path) -> None:
+    """Raise UserError if nothing can be written to a folder below the results folder; it is made if need be."""
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as fault:
-        raise UserError(f"--device {name}: not usable here ({str(fault).splitlines()[0]}); try --device cpu") from fault
-    return str(device)
-
-
-def check_writable(results: Path) -> None:
-    """Raise UserError if nothing can be written below the results folder."""
-    try:
-        (results / "runs").mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=results / "runs"):
-            pass
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            _check_locks(file, folder.parent)
     except OSError as fault:
         raise UserError(
-            f"cannot write to the results folder {results} ({fault.strerror}); choose another with --results"
+            f"cannot write to the results folder {folder.parent} ({fault.strerror}); choose another with --results"
         ) from fault
+
+
+def _check_locks(file: IO[bytes], results: Path) -> None:
+    try:
+        try_lock(file.fileno())
+    except NoLocks as fault:
+        raise UserError(
+            f"files in the results folder {results} cannot be locked ({fault.strerror}), as is needed to keep two "
+            "processes from one run; choose a folder on another file system with --results"
+        ) from fault
+
+
+def _check_kernel(cells: Sequence[Cell], options: RunOptions) -> None:
+    """The matching operator is compiled now, where runs are made on this machine."""
+    targets = {target.device if target.here else None for target in map(options.target, cells)}
+    for device in targets:
+        check_kernel(torch.device(device) if device is not None else None)
+
+
+def _check_training_sets(cells: Sequence[Cell], datasets: dict[str, Dataset]) -> None:
+    for name in dict.fromkeys(cell.config.train for cell in cells):
+        persons = len({record.person for record in datasets[name].train})
+        if persons < 2:
+            raise UserError(
+                f"{name} in {datasets[name].root} has {persons} training person{'' if persons == 1 else 's'}; "
+                "matching can be learned from two on"
+            )
 
 
 def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Dataset]:
     names = dict.fromkeys(cell.config.train for cell in cells)
     for train in list(names):
         names |= dict.fromkeys(tests_of(train, options.tests))
-    datasets = {name: load_dataset(name, options.data_dir, msmt_release=options.msmt_release) for name in names}
+    if useless := files_not_needed(options.splits, names):
+        raise UserError(f"--splits: {useless[0]}, and no run is tested on that; tested on: {', '.join(names)}")
+    datasets = {name: load_dataset(name, options.data_dir, options.msmt_release, options.splits) for name in names}
     kinds = {dataset.standin for dataset in datasets.values()}
     if len(kinds) > 1:
         listed = ", ".join(f"{name} ({dataset.standin or 'real'})" for name, dataset in datasets.items())
@@ -174,25 +204,32 @@ def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Data
 
 def _check_results(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:
     for task in tasks:
-        record = read_record(task.folder)
+        try:
+            record = read_record(task.folder)
+        except Unreadable:
+            continue  # that run alone fails
         for result in record.tests if record is not None else []:
             if result.test in task.tests and result.fingerprint != datasets[result.test].fingerprint:
                 raise UserError(
-                    f"{result.test} has changed on disk since {task.cell} was tested on it; to test all anew, "
+                    f"{_changed(result, datasets[result.test])} since {task.cell} was tested on it; to test all anew, "
                     f"move {task.results / 'runs'} away or use another --results"
                 )
 
 
-def _check_networks(cells: Sequence[Cell], configs: Sequence[CellConfig]) -> None:
-    for cell, config in zip(cells, configs, strict=True):
-        try:
-            with torch.device("meta"):
-                Matcher(config, cell.head_path, None)
-        except Exception as fault:  # a head from outside may raise anything
-            known = isinstance(fault, ValueError)
-            raise UserError(f"{cell.label}: {fault if known else f'{type(fault).__name__}: {fault}'}") from fault
-        if config.head_digest:
-            _try_head(cell, config)
+def _changed(result: TestResult, dataset: Dataset) -> str:
+    if result.split_source == dataset.split_source:
+        return f"{result.test} has changed on disk"
+    return f"the splits of {result.test} have changed from {result.split_source} to {dataset.split_source}"
+
+
+def _footprint(label: str, config: CellConfig, head: str, device: str) -> Footprint:
+    try:
+        return footprint_of(config, head, torch.device(device).type)
+    except UserError as fault:
+        raise UserError(f"{label}: {fault}") from fault
+
+
+def _check_weights(cells: Sequence[Cell], configs: Sequence[CellConfig]) -> None:
     loads = {
         (config.backbone, cell.weights_file): cell.weights_file or config.backbone.weights
         for cell, config in zip(cells, configs, strict=True)
@@ -202,45 +239,21 @@ def _check_networks(cells: Sequence[Cell], configs: Sequence[CellConfig]) -> Non
             build_backbone(backbone.arch, backbone.ibn, backbone.cut, None, weights)
 
 
-def _check_budgets(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:
+def _check_budgets(tasks: Sequence[CellTask], footprints: Sequence[Footprint], datasets: dict[str, Dataset]) -> None:
     """Scoring persons in training and images in tests must fit the memory budget that the configuration gives."""
-    for task in tasks:
-        settings, size = task.config.evaluation, task.config.input
-        with torch.device("meta"):
-            model = Matcher(task.config, task.head, None)
-            try:
-                found = model.encode(torch.empty(1, 3, size.height, size.width))
-            except Exception:  # a head from outside need not run without data; its plan is made before its first test
-                continue
-        element = 4 if model.head.exact_representations else getattr(torch, settings.scoring).itemsize
-        bytes_per_image = sum(tensor.numel() * element for _, tensor in found.items())
+    for task, footprint in zip(tasks, footprints, strict=True):
+        settings = task.config.evaluation
         persons = len({record.person for record in datasets[task.config.train].train})
         asked = {"training": (persons, persons)}
         asked |= {f"test {name}": (len(datasets[name].query), len(datasets[name].gallery)) for name in task.tests}
+        turned = {f"test {name}" for name in task.tests if datasets[name].both_ways}
         for what, (queries, gallery) in asked.items():
             try:
-                work = Work(queries, gallery, bytes_per_image, model.head.pair_bytes())
+                size = footprint.bytes_per_image(settings.scoring)
+                work = Work(queries, gallery, size, footprint.pair_bytes, what in turned)
                 plan_scoring(work, int(settings.memory_gib * 2**30))
             except UserError as fault:
                 raise UserError(f"{task.label}, {what}: {fault}") from fault
-
-
-def _try_head(cell: Cell, config: CellConfig) -> None:
-    """A head from outside gets three random images of each role before it gets hours of training."""
-    shape = build_backbone(config.backbone.arch, config.backbone.ibn, config.backbone.cut, config.width).feature_shape(
-        config.input.height, config.input.width
-    )
-    try:
-        head = variants.build(cell.head_path, shape, **config.options).eval()
-        with torch.no_grad():
-            scores = head.match(head.encode(torch.rand(2, *shape)), head.encode(torch.rand(3, *shape)))
-        problem = (
-            "" if scores.shape == (2, 3) else f"match gave {tuple(scores.shape)} for 2 queries and 3 gallery images"
-        )
-    except Exception as fault:  # whatever a head from outside raises
-        problem = f"{type(fault).__name__}: {fault}"
-    if problem:
-        raise UserError(f"{cell.label}: {problem}; try `bench check-head {cell.head_path}`")
 
 
 def _decode_images(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:

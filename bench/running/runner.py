@@ -1,48 +1,37 @@
 """Running cells on this machine, each in a process of its own.
 
-A process per cell keeps memory figures apart and lets one cell die without the others. The processes are forked from
-a server that has imported torch but computed nothing, so each starts at once.
+A process per cell keeps memory figures apart and lets one cell die without the others.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import multiprocessing.connection
+import math
 import signal
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 
 import torch
 
-from bench.config import cpus
-from bench.journal.record import Record, read_record, write_record
-from bench.running.cell import BUSY, INTERRUPTED, CellTask, failed_record, is_finished, run_cell
+from bench.environment import cpus
+from bench.processes import follow_parent, forking
+from bench.running.cell import CellTask, reason_of, run_cell
+from bench.running.outcome import Outcome, outcome_after, outcome_before
+from bench.signals import Interruption
 
 MOST_JOBS = 4
 """Runs at a time that are started unasked: so many small ones stay within the memory of a laptop."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a cell ended. `reason` is "" unless it failed or was busy."""
-
-    task: CellTask
-    record: Record | None
-    reason: str = ""
-    skipped: bool = False
-
-    @property
-    def failed(self) -> bool:
-        """Whether the cell was run here and did not reach its results."""
-        return bool(self.reason) and not self.skipped
+SECONDS_TO_LEAVE = 10.0
+"""That a run has after an insistent Ctrl-C."""
 
 
 def default_jobs(tasks: Sequence[CellTask], devices: Sequence[str]) -> int:
     """Runs at a time: one on each GPU; on CPUs as many as fit with the threads that they are set to, up to 4."""
     if torch.device(devices[0]).type != "cpu":
         return len(devices)
-    return max(1, min(MOST_JOBS, cpus() // max(int(task.config.threads) for task in tasks)))
+    return max(1, min(MOST_JOBS, cpus() // max(task.threads for task in tasks)))
 
 
 def run_all(
@@ -51,69 +40,98 @@ def run_all(
     """Run every task that lacks results, `jobs` at a time; `report` is told each outcome as it comes.
 
     With several `devices` the runs are spread over them: run number n at a time has device n, or n modulo their number.
-    Returns the outcomes in the order of the tasks.
+    Returns the outcomes in the order of the tasks. However this ends, no run outlives it: a stop signal, or anything
+    else that is raised, has the runs save and leave first (Interrupted).
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.running.cell"])
     # Rows that come to the same configuration are one run.
     waiting = list({task.cell: dataclasses.replace(task, jobs=jobs) for task in tasks}.values())
-    running: dict[int, tuple[CellTask, multiprocessing.process.BaseProcess]] = {}
     outcomes: dict[str, Outcome] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                task = waiting.pop(0)
-                record = read_record(task.folder)
-                if is_finished(task, record):
-                    outcomes[task.cell] = Outcome(task, record, skipped=True)
-                    report(outcomes[task.cell])
-                    continue
-                slot = next(number for number in range(jobs) if number not in running)
-                if devices:
-                    task = dataclasses.replace(task, device=devices[slot % len(devices)])
-                process = context.Process(target=_entry, args=(task, slot), name=task.cell)
-                process.start()
-                running[slot] = (task, process)
-            if not running:
-                continue  # all that was left is finished
-            ended = multiprocessing.connection.wait([process.sentinel for _, process in running.values()])
-            for slot, (task, process) in list(running.items()):
-                if process.sentinel in ended:
-                    process.join()
-                    del running[slot]
-                    outcomes[task.cell] = _outcome(task, process.exitcode)
-                    report(outcomes[task.cell])
-    except BaseException:
-        for _, process in running.values():
-            process.terminate()
-        for _, process in running.values():
-            process.join()
-        raise
+
+    def settle(outcome: Outcome) -> None:
+        outcomes[outcome.task.cell] = outcome
+        report(outcome)
+
+    interruption = Interruption()
+    with interruption.watching():
+        runs = _Runs(jobs, devices, interruption)
+        try:
+            try:
+                while waiting or runs.running:
+                    while waiting and runs.has_room():
+                        task = waiting.pop(0)
+                        outcome = outcome_before(task) or runs.start(task)
+                        if outcome is not None:
+                            settle(outcome)
+                    for outcome in runs.ended():
+                        settle(outcome)
+            finally:
+                interruption.leave()
+        except BaseException:
+            runs.send_away()
+            raise
     return [outcomes[cell] for cell in dict.fromkeys(task.cell for task in tasks)]
 
 
-def _outcome(task: CellTask, exit_code: int | None) -> Outcome:
-    if exit_code == BUSY:
-        return Outcome(task, None, "another process is running it", skipped=True)
-    if exit_code == INTERRUPTED:
-        return Outcome(task, None, "interrupted; the same command goes on where it was")
-    if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        reached = read_record(task.folder)
-        reached = reached if reached is not None and reached.weights_hash is not None else None
-        write_record(task.folder, failed_record(task, reached, "unknown", f"the process was ended by {name}{hint}"))
-    record = read_record(task.folder)
-    if record is None:
-        return Outcome(task, None, f"the process ended with code {exit_code} and left no record")
-    if record.failure is not None:
-        return Outcome(task, record, f"{record.failure.phase}: {record.failure.reason}")
-    return Outcome(task, record)
+class _Runs:
+    """The processes of runs under way, by the line of the terminal on which each draws its bars."""
+
+    def __init__(self, jobs: int, devices: Sequence[str], interruption: Interruption) -> None:
+        self._jobs, self._devices, self._interruption = jobs, devices, interruption
+        self.running: dict[int, tuple[CellTask, BaseProcess]] = {}
+
+    def has_room(self) -> bool:
+        return len(self.running) < self._jobs
+
+    def start(self, task: CellTask) -> Outcome | None:
+        """Start a run; returns its outcome if it cannot be started."""
+        slot = next(number for number in range(self._jobs) if number not in self.running)
+        if self._devices:
+            task = dataclasses.replace(task, device=self._devices[slot % len(self._devices)])
+        # A process that is not yet in `running` would be forgotten if a signal came now.
+        with self._interruption.deferred():
+            try:
+                process = forking("bench.running.cell").Process(target=_entry, args=(task, slot), name=task.cell)
+                process.start()
+            except (OSError, EOFError) as fault:
+                return Outcome(task, None, f"its process could not be started: {reason_of(fault)}")
+            self.running[slot] = (task, process)
+        self._interruption.obey()
+        return None
+
+    def ended(self) -> list[Outcome]:
+        """Wait until runs end, if any are under way; returns their outcomes."""
+        found = connection.wait([process.sentinel for _, process in self.running.values()]) if self.running else []
+        self._interruption.obey()
+        outcomes = []
+        for slot, (task, process) in list(self.running.items()):
+            if process.sentinel in found:
+                process.join()
+                del self.running[slot]
+                outcomes.append(outcome_after(task, process.exitcode))
+        return outcomes
+
+    def send_away(self) -> None:
+        """Have all runs save and leave, and wait for them; those that do not after an insistent Ctrl-C are killed."""
+        count, patience = len(self.running), math.inf
+        for task, _ in list(self.running.values())[:1]:
+            what = f"{count} runs save and leave" if count > 1 else "the run saves and leaves"
+            task.progress.say(f"{self._interruption.signal_name or 'stop'}: {what}")
+        for _, process in self.running.values():
+            process.terminate()
+        while any(process.exitcode is None for _, process in self.running.values()):
+            connection.wait([process.sentinel for _, process in self.running.values()], timeout=0.2)
+            if self._interruption.insistent:
+                patience = min(patience, time.monotonic() + SECONDS_TO_LEAVE)
+            if time.monotonic() > patience:
+                for _, process in self.running.values():
+                    process.kill()
 
 
 def _entry(task: CellTask, slot: int) -> None:
-    # Until the run listens itself, while libraries are imported, Ctrl-C ends it as any other signal does.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    progress = dataclasses.replace(task.progress, line=slot, label=task.label)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        # Python's own handler prints a traceback: it would once the run does not listen any more.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    follow_parent()
     # Runs side by side draw their progress bars on lines of their own.
+    progress = dataclasses.replace(task.progress, line=slot, label=task.label)
     raise SystemExit(run_cell(dataclasses.replace(task, progress=progress)))

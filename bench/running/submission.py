@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.journal.heartbeat import this_host
 from bench.journal.record import Started, read_record, write_started
+from bench.locks import try_lock
 from bench.running.cell import CellTask, is_finished
 from bench.running.ledger import Ledger
 
@@ -29,6 +29,8 @@ class Sorted:
     busy: list[CellTask]
     """Queued or running: nobody may submit them again."""
     open: list[CellTask]
+    unreadable: list[str]
+    """Why it cannot be told of some tasks what is to happen to them."""
 
 
 def absolute(task: CellTask) -> CellTask:
@@ -36,16 +38,24 @@ def absolute(task: CellTask) -> CellTask:
     weights = task.weights_file.absolute() if task.weights_file is not None else None
     head = str(Path(task.head).absolute()) if task.head.endswith(".py") else task.head
     return dataclasses.replace(
-        task, results=task.results.absolute(), data_dir=task.data_dir.absolute(), weights_file=weights, head=head
+        task,
+        results=task.results.absolute(),
+        data_dir=task.data_dir.absolute(),
+        weights_file=weights,
+        head=head,
+        splits=tuple(path.absolute() for path in task.splits),
     )
 
 
 def sort_tasks(tasks: Sequence[CellTask], ledger: Ledger) -> Sorted:
     """Which tasks are to be submitted. Rows that come to the same configuration are one task."""
-    sorted_tasks = Sorted([], [], [])
+    sorted_tasks = Sorted([], [], [], [])
     for task in {task.cell: task for task in tasks}.values():
-        if ledger.state_of_folder(task.folder).busy:
+        state = ledger.state_of_folder(task.folder)
+        if state.busy:
             sorted_tasks.busy.append(task)
+        elif state.kind == "unreadable":
+            sorted_tasks.unreadable.append(state.reason)
         elif is_finished(task, read_record(task.folder)):
             sorted_tasks.finished.append(task)
         else:
@@ -76,12 +86,10 @@ def _submission_lock(results: Path) -> Iterator[None]:
     folder = results / SUBMISSIONS
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
+        if not try_lock(file.fileno()):
             raise UserError(
                 f"another `bench run` is submitting to {results} ({_holder(folder)}); try again when it has finished"
-            ) from fault
+            )
         holder = {"pid": os.getpid(), "host": this_host(), "since": time.strftime("%H:%M:%S")}
         file.truncate(0)
         file.write(json.dumps(holder))
@@ -93,5 +101,5 @@ def _holder(folder: Path) -> str:
     try:
         holder = json.loads((folder / ".lock").read_text())
         return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "it has only just begun"

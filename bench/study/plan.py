@@ -12,29 +12,38 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 import variants
 from bench.config import (
+    MOST_SEED,
+    MOST_THREADS,
     TEST_SETS,
     TRAINING_BY_SET,
     CellConfig,
     Option,
     Recipe,
     Settings,
-    cpus,
     digest,
     merge,
     one_of,
     validate,
 )
-from bench.data import NAMES
+from bench.data import NAMES, describe
+from bench.environment import cpus
 from bench.errors import UserError
-from bench.journal.record import Record
+from bench.journal.record import Record, Started
+from bench.paths import expand
+from bench.values import read_yaml
 
 TRAINER_NUMERICS = 2
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
+
+MOST_SEEDS = 1000
+"""Runs of one row that differ in nothing but their seed."""
+
+MOST_OPTION = 100_000
+"""The largest whole number that a head's option takes: they are sizes and counts of layers."""
 
 DEFAULT_SIZES: dict[str, Option] = {"width": 512, "feedforward": 2048, "layers": 3}
 """Sizes at which a head from outside the suite is run (paper, section 6.2)."""
@@ -55,7 +64,7 @@ class Study(Settings):
     title: str
     published: str
     train: list[str]
-    seeds: int = Field(ge=1)
+    seeds: int = Field(ge=1, le=MOST_SEEDS)
     base: dict[str, Any] = {}
     rows: list[Row]
 
@@ -65,7 +74,7 @@ class Preset(Settings):
 
     description: str
     standin: str | None = None
-    seeds: int | None = None
+    seeds: int | None = Field(None, ge=1, le=MOST_SEEDS)
     untrained: bool = False
     divide: dict[str, int] = {}
     recipe: dict[str, Any] = {}
@@ -115,6 +124,12 @@ def parse_seeds(text: str) -> list[int]:
         numbers = []
     if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
         raise UserError(f"--seeds takes a number of seeds (4) or a list of them (0,3), not {text!r}")
+    if "," not in text and numbers[0] > MOST_SEEDS:
+        raise UserError(
+            f"--seeds {text} asks for that many seeds, {MOST_SEEDS} are the most; for the one seed say {text.strip()},"
+        )
+    if max(numbers) > MOST_SEED:
+        raise UserError(f"--seeds takes seeds up to {MOST_SEED}, not {text[:40]}")
     return sorted(set(numbers)) if "," in text else list(range(numbers[0]))
 
 
@@ -130,7 +145,7 @@ def plan(
 
     `select` holds "all", heads, row labels or paths of head files. Raises UserError for anything unknown.
     """
-    train_sets = [one_of("training set", name, TEST_SETS) for name in train or study.train]
+    train_sets = [_training_set(name) for name in train or study.train]
     if seeds is None:
         seeds = range(preset.seeds or study.seeds)
     rows = _select_rows(study, select)
@@ -143,15 +158,22 @@ def plan(
     ]
 
 
+def _training_set(name: str) -> str:
+    if name in NAMES and not describe()[name].has_training:
+        raise UserError(f"{name} is for testing only; choose another --train")
+    return one_of("training set", name, TEST_SETS)
+
+
 def tests_of(train: str, asked: Iterable[str] | None) -> tuple[str, ...]:
     """The test sets of a training set. Raises UserError for unknown ones and for persons that would be in both."""
     if asked is None:
         return TEST_SETS[train]
     tests = tuple(one_of("test set", name, NAMES) for name in dict.fromkeys(asked))
-    if train == "msmt_all" and "msmt" in tests:
-        raise UserError("msmt_all trains on the test persons of msmt: choose another --test")
     for name in tests:
-        if name in ("msmt_all", "randperson"):
+        # Boxes apart, the labeled images of CUHK03-NP are the detected ones.
+        if train == f"{name.removesuffix('_labeled')}_all":
+            raise UserError(f"{train} trains on the test persons of {name}: choose another --test")
+        if not describe()[name].has_test:
             raise UserError(f"{name} has no query and gallery: it is for training only; choose another --test")
     return tests
 
@@ -159,23 +181,34 @@ def tests_of(train: str, asked: Iterable[str] | None) -> tuple[str, ...]:
 def resolve(config: CellConfig, device_kind: str, bf16: bool, threads_at_hand: int | None = None) -> CellConfig:
     """`auto` replaced by what it means on the machine that runs the cell (PROTOCOL, section 3).
 
+    Precision becomes what the device has; CPU threads become a number on a CPU, where it decides in which order sums
+    are taken, and "auto" on any other device, where it changes nothing.
+
     device_kind is "cpu", "cuda" or "mps"; bf16 tells whether a GPU computes in bfloat16; threads_at_hand are the CPUs
     there (default: those of this machine).
     """
     precision = config.training.precision
     if precision == "auto":
         precision = "fp32" if device_kind != "cuda" else "bf16" if bf16 else "fp16"
-    threads = config.threads
-    if threads == "auto":
-        threads = threads_at_hand or cpus()
+    threads = threads_of(config, threads_at_hand) if device_kind == "cpu" else "auto"
     training = config.training.model_copy(update={"precision": precision})
     return config.model_copy(update={"training": training, "threads": threads})
+
+
+def threads_of(config: CellConfig, at_hand: int | None = None) -> int:
+    """The CPU threads of a run: those that are asked for, else the CPUs `at_hand`, or those of this process."""
+    return min(at_hand or cpus(), MOST_THREADS) if config.threads == "auto" else config.threads
 
 
 def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> str:
     """Name and folder of a run: readable parts, then the hash of all that can change its numbers."""
     identity = {"config": config.model_dump(mode="json"), "numerics": numerics, "fingerprint": fingerprint}
-    return f"{config.head}-{config.train}-s{config.seed}-{digest(identity)[:12]}"
+    return id_start(config) + digest(identity)[:12]
+
+
+def id_start(config: CellConfig) -> str:
+    """The readable parts of a run's name, which other runs may share."""
+    return f"{config.head}-{config.train}-s{config.seed}-"
 
 
 def request_key(config: CellConfig) -> str:
@@ -185,15 +218,20 @@ def request_key(config: CellConfig) -> str:
     return digest(values)
 
 
-def answers(record: Record, cell: Cell) -> bool:
-    """Whether a record is one of the runs that a planned cell asks for, on whatever data and device."""
-    asked, has = cell.config, record.config
-    return (
-        request_key(asked) == request_key(has)
-        and asked.threads in ("auto", has.threads)
-        and asked.training.precision in ("auto", has.training.precision)
-        and record.numerics == cell.numerics
-    )
+def answers(run: Record | Started, cell: Cell) -> bool:
+    """Whether a run is one that a planned cell asks for, on whatever data and device.
+
+    This is the one notion of "the same cell": what is finished in this sense is not run again, what was begun goes on.
+    """
+    same = run.numerics == cell.numerics and resolves(cell.config, run.config)
+    return same and request_key(cell.config) == request_key(run.config)
+
+
+def resolves(asked: CellConfig, has: CellConfig) -> bool:
+    """Whether the precision and the threads of a run's configuration are what `asked` may come to on some machine."""
+    # A run whose threads are "auto" was on a GPU: whatever is asked for, they changed nothing.
+    threads = has.threads == "auto" or asked.threads in ("auto", has.threads)
+    return threads and asked.training.precision in ("auto", has.training.precision)
 
 
 def _describe(head: str) -> variants.HeadInfo:
@@ -212,10 +250,14 @@ def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Pres
         for key, value in row.options.items()
     }
     options = {**info.options, **options, **own.get("options", {})}
+    options = {key: _as_declared(value, info.options.get(key)) for key, value in options.items()}
     try:
         variants.check_options(info, options)
     except variants.HeadError as fault:
         raise UserError(f"{row.label}: {fault}") from fault
+    for key in own.get("options", {}):
+        if isinstance(options[key], int) and abs(options[key]) > MOST_OPTION:
+            raise UserError(f"{row.label}: option {key!r} is above {MOST_OPTION:,}, which no size or count needs to be")
     values = merge(
         {"training": TRAINING_BY_SET.get(train, {})},
         preset.recipe,
@@ -226,6 +268,12 @@ def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Pres
     weights_file = _weights_file(values)
     numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
     return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head, numerics)
+
+
+def _as_declared(value: Option, default: Option) -> Option:
+    """1e1 is ten where a whole number is wanted."""
+    whole = type(default) is int and isinstance(value, float) and value.is_integer()
+    return int(value) if whole else value
 
 
 def _check_overrides(overrides: dict[str, Any]) -> None:
@@ -243,7 +291,7 @@ def _weights_file(values: dict[str, Any]) -> Path | None:
     weights = values.get("backbone", {}).get("weights", "imagenet")
     if weights is None or weights == "imagenet":
         return None
-    path = Path(str(weights))
+    path = expand(str(weights))
     if not path.is_file():
         found = f"{path} is a folder" if path.is_dir() else f"no file {path}"
         raise UserError(f"backbone.weights: {found}; give a path, imagenet, or null to train from scratch")
@@ -268,7 +316,7 @@ def _select_rows(study: Study, select: Iterable[str]) -> list[Row]:
             found = [row for row in rows if row.label == word] or [
                 row for row in rows if word.lower() in (row.label.lower(), row.head)
             ]
-        if not found and word in variants.names():
+        if not found and word in (*variants.names(), *variants.unusable()):
             found = [_outside_row(word)]
         if not found and Path(f"{word}.py").is_file():
             raise UserError(f"unknown head or row {word!r}; for the file of that name say {word}.py")
@@ -298,4 +346,4 @@ def _yaml_names(package: str) -> list[str]:
 
 
 def _read_yaml(package: str, name: str) -> dict[str, Any]:
-    return yaml.safe_load(resources.files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    return read_yaml(resources.files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")

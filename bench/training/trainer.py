@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,11 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.optim import SGD
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from tqdm import tqdm
 
-from bench.config import CellConfig, Training, digest
+from bench.config import CellConfig, digest
 from bench.data.batches import pick, to_float
 from bench.errors import CellFailed
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
@@ -32,10 +29,13 @@ from bench.testing.partial import PartialScores
 from bench.testing.scoring import PartialChunk, Scorer
 from bench.training.augment import augment
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
+from bench.training.optimizer import Optimizer
 from bench.training.sampler import GraphSampler
 
 CALIBRATION_BATCHES = 16
 """Batches from which an untrained network takes its batch-norm statistics."""
+LEAST_TAKEN = 0.1
+"""Share of the steps that must have been taken for a network to count as trained."""
 
 
 @dataclass
@@ -45,21 +45,26 @@ class Trained:
     model: Matcher
     seconds: dict[str, float]
     steps: int
+    """Batches gone through."""
+    skipped_steps: int
+    """Those of them whose gradient overflowed in fp16, so that nothing was learnt."""
     segments: int
     peak_bytes: int
 
 
 @dataclass
 class _EpochLog:
-    """Running means over an epoch's steps."""
+    """Running means over an epoch's steps, and how many of them were skipped."""
 
     loss: float = 0.0
     hit: float = 0.0
     steps: int = 0
+    skipped: int = 0
     learning_rate: list[float] = field(default_factory=list)
 
-    def add(self, loss: float, hit: float) -> None:
+    def add(self, loss: float, hit: float, taken: bool) -> None:
         self.steps += 1
+        self.skipped += not taken
         self.loss += (loss - self.loss) / self.steps
         self.hit += (hit - self.hit) / self.steps
 
@@ -90,18 +95,18 @@ class Trainer:
         settings = config.training
         self.sampler = GraphSampler(ids, settings.persons, settings.images, config.seed)
         self.steps_per_epoch = min(len(self.sampler.people), settings.steps_per_epoch or len(self.sampler.people))
-        self.optimizer = _optimizer(model, config)
-        self.schedule = _schedule(settings, self.steps_per_epoch, self.optimizer)
-        self.scaler = torch.amp.GradScaler(model.device.type, enabled=settings.precision == "fp16")
+        self.optimizer = Optimizer(model, config, self.steps_per_epoch)
         self.watch = Stopwatch(model.device)
-        self.clip_groups = model.clip_groups()
         self.finished_epochs, self.segments, self.peak_bytes = 0, 1, 0
         self.epoch: _Epoch | None = None
         self.lines: list[dict[str, Any]] = []
 
     def run(self, progress: Progress = QUIET) -> Trained:
-        """Train to the end. Raises CellFailed if no query of a batch has a finite loss any more."""
-        random_state = self._resume()
+        """Train to the end. Raises CellFailed for a loss or gradient that is not finite, or if hardly a step was taken.
+
+        Steps that fp16 skips count as steps of their epoch, but the learning rates' schedule does not go on with them.
+        """
+        random_state = self._resume(progress)
         reset_peak(self.model.device)
         steps = self.config.training.epochs * self.steps_per_epoch
         with progress.bar(steps, "train", "step", self._steps_done()) as bar, self.pulse.interruption.deferred():
@@ -111,14 +116,20 @@ class Trainer:
                         restore_random_states(random_state, self.model.device)
                         random_state = None
                     self._run_epoch(bar)
+        skipped = sum(line["skipped"] for line in self.lines)
+        if steps - skipped < LEAST_TAKEN * steps:
+            raise CellFailed(
+                f"only {steps - skipped} of {steps} steps were taken, the gradient was not finite in the others: the "
+                "network is not trained; set training.precision=fp32 to see whether fp16 is at fault or the head"
+            )
         peak = max(self.peak_bytes, peak_bytes(self.model.device))
-        return Trained(self.model, dict(self.watch.seconds), steps, self.segments, peak)
+        return Trained(self.model, dict(self.watch.seconds), steps, skipped, self.segments, peak)
 
     def _run_epoch(self, bar: tqdm) -> None:
         number = self.finished_epochs
         if self.epoch is None:
             batches = self._sample(number)
-            self.epoch = _Epoch(batches, _EpochLog(learning_rate=[g["lr"] for g in self.optimizer.param_groups]))
+            self.epoch = _Epoch(batches, _EpochLog(learning_rate=self.optimizer.rates))
         epoch, log = self.epoch, self.epoch.log
         self._enter("training")
         self.model.train()
@@ -152,7 +163,7 @@ class Trainer:
     def _steps_done(self) -> int:
         return self.finished_epochs * self.steps_per_epoch + (self.epoch.log.steps if self.epoch else 0)
 
-    def _step(self, epoch: int, first_position: int, positions: NDArray[np.int64]) -> tuple[float, float]:
+    def _step(self, epoch: int, first_position: int, positions: NDArray[np.int64]) -> tuple[float, float, bool]:
         device, settings = self.model.device, self.config.training
         images = to_float(pick(self.images, positions), device)
         images = augment(images, settings.augmentation, self.config.seed, epoch, first_position)
@@ -160,18 +171,8 @@ class Trainer:
             found = self.model.encode(images)
             scores = self.model.head.match(found, found)
         loss_per_query, hit = pairwise_matching_loss(scores.float(), torch.from_numpy(self.ids[positions]).to(device))
-        loss = mean_of_finite(loss_per_query)
-        if not math.isfinite(loss.item()):
-            raise CellFailed(f"training diverged in epoch {epoch + 1}: no query of a batch has a finite loss")
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        for group in self.clip_groups:
-            nn.utils.clip_grad_norm_(group, settings.clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.schedule.step()
-        return loss.item(), hit.float().mean().item()
+        place = f"step {self._steps_done() + 1} (epoch {epoch + 1})"
+        return self.optimizer.step(mean_of_finite(loss_per_query), hit, place)
 
     def _score_persons(self, epoch: int) -> NDArray[np.float32]:
         """[persons, persons] scores of one image of each, by the present model in evaluation mode."""
@@ -182,12 +183,12 @@ class Trainer:
         partial = PartialScores(self.folder / "partial-sampling.npz", key)
         rows, seconds, chunk = partial.load()
         parts = [rows] if rows is not None else []
-        self.watch.add({"sampling": seconds})
-        before = self.watch.so_far()["sampling"] - seconds
+        self.watch.add(seconds)
+        before = self.watch.so_far()["sampling"] - seconds.get("sampling", 0.0)
 
         def keep(unfinished: PartialChunk) -> str:
             rows = np.concatenate(parts) if parts else np.empty((0, len(chosen)), np.float32)
-            partial.save(rows, self.watch.so_far()["sampling"] - before, unfinished)
+            partial.save(rows, {"sampling": self.watch.so_far()["sampling"] - before}, unfinished)
             return f"epoch {epoch + 1} sampling {unfinished.place}"
 
         for _, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):
@@ -215,13 +216,11 @@ class Trainer:
             "seconds": self.watch.so_far(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(),
             "sampler": self.sampler.state_dict(),
             "random": random_states(self.model.device),
         }
 
-    def _resume(self) -> dict[str, Any] | None:
+    def _resume(self, progress: Progress) -> dict[str, Any] | None:
         """Take up the last checkpoint; returns the random states in the middle of an epoch, else None."""
         state = load_checkpoint(self.folder / CHECKPOINT, self.model.device)
         if state is None:
@@ -230,9 +229,13 @@ class Trainer:
             raise CellFailed(
                 f"{self.folder} has a finished network but no record of it; delete the folder to train anew"
             )
+        if "cell" not in state:
+            # An earlier version's: nothing in it proves that it is this run's.
+            progress.say(f"{self.folder / CHECKPOINT} does not say whose it is; training begins anew")
+            return None
         self.model.load_state_dict(state["model"])
-        for name in ("optimizer", "schedule", "scaler", "sampler"):
-            getattr(self, name).load_state_dict(state[name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.sampler.load_state_dict(state["sampler"])
         self.finished_epochs, self.segments = state["finished_epochs"], state["segments"] + 1
         self.peak_bytes, self.lines = state["peak_bytes"], state["lines"]
         self.watch.seconds = dict(state["seconds"])
@@ -249,12 +252,13 @@ class Trainer:
             "epoch": epoch + 1,
             "loss": log.loss,
             "hit": log.hit,
+            "skipped": log.skipped,
             "learning_rate": log.learning_rate,
             "seconds": dict(self.watch.seconds),
         }
 
     def _write_log(self) -> None:
-        text = "".join(json.dumps(line) + "\n" for line in self.lines)
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.lines)
         write_atomically(self.folder / LOG, text.encode(), durable=False)
 
 
@@ -286,26 +290,3 @@ def _calibration_batches(config: CellConfig, ids: NDArray[np.int64]) -> Iterator
         draws = generator(config.seed, Stream.CALIBRATION, number)
         chosen = draws.choice(len(people), size=min(settings.persons, len(people)), replace=False)
         yield np.concatenate([sampler.deal(person) for person in chosen])
-
-
-def _optimizer(model: Matcher, config: CellConfig) -> SGD:
-    """SGD with one group for layers that start from ImageNet weights, if any, and one for all others."""
-    settings = config.training
-    pretrained = list(model.backbone.stages.parameters()) if config.backbone.weights is not None else []
-    known = {id(parameter) for parameter in pretrained}
-    new = [parameter for parameter in model.parameters() if id(parameter) not in known]
-    groups = [{"params": pretrained, "lr": settings.backbone_lr}, {"params": new, "lr": settings.lr}]
-    return SGD(
-        [group for group in groups if group["params"]],
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        nesterov=settings.momentum > 0,
-    )
-
-
-def _schedule(settings: Training, steps_per_epoch: int, optimizer: SGD) -> LRScheduler:
-    """The learning rates' schedule, advanced after every step."""
-    if settings.schedule == "step":
-        return StepLR(optimizer, settings.decay_after * steps_per_epoch, settings.decay)
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    return OneCycleLR(optimizer, peaks, total_steps=settings.epochs * steps_per_epoch, cycle_momentum=False)

@@ -178,14 +178,6 @@ def test_a_report_on_an_empty_folder_shows_how_to_fill_it(bench, tmp_path):
     assert found.code == 2 and "bench run" in found.err
 
 
-def test_a_damaged_record_is_named(bench, tmp_path):
-    folder = tmp_path / "runs" / "vit-msmt-s0-000000000000"
-    folder.mkdir(parents=True)
-    (folder / "record.json").write_text("{}")
-    found = bench("report", "--results", tmp_path)
-    assert found.code == 2 and "record.json" in found.err
-
-
 def test_a_head_file_with_a_fault_is_named(refused, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("import no_such_module\nclass Mine: ...\n")

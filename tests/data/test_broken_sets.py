@@ -132,4 +132,4 @@ def test_images_without_bytes_and_links_to_nothing_are_named(tmp_path: Path) -> 
     assert f"1 images have 0 bytes, first {hollow}" in refusal("market", tmp_path)
     hollow.unlink()
     hollow.symlink_to(tmp_path / "gone.jpg")
-    assert f"1 links point to nothing, first {hollow}" in refusal("market", tmp_path)
+    assert f"1 images are folders or links to nothing, first {hollow}" in refusal("market", tmp_path)

@@ -122,7 +122,8 @@ def test_deep_check_names_the_image_that_cannot_be_opened(tmp_path: Path, name: 
     WRITERS[name](tmp_path)
     whole = check_one(name, tmp_path, deep=True, workers=2)
     assert not any("cannot be opened" in fault for fault in whole.faults)
-    damaged = load_dataset(name, tmp_path).train[0].path
+    dataset = load_dataset(name, tmp_path)
+    damaged = (dataset.train or dataset.query)[0].path
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-20] + b"\0" * 20)
     report = check_one(name, tmp_path, deep=True, workers=2)
@@ -135,7 +136,7 @@ def test_deep_check_names_the_image_that_cannot_be_opened(tmp_path: Path, name: 
 def test_a_web_page_saved_as_an_image_cannot_be_opened(tmp_path: Path, tiny_market: Path) -> None:
     (tiny_market / "query" / "0001_c1s1_001051_00.jpg").write_text("<html>404</html>")
     (fault,) = check_one("market", tmp_path, deep=True).faults
-    assert "0001_c1s1_001051_00.jpg (cannot identify image file)" in fault
+    assert "0001_c1s1_001051_00.jpg (it is no JPEG, PNG or BMP file)" in fault
 
 
 def test_a_png_whose_checksum_is_wrong_counts_as_damaged_though_it_opens(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.network.backbone import build_backbone
 from bench.network.matcher import Matcher
 from bench.study.plan import load_preset, load_study, plan, resolve
-from bench.training.trainer import _optimizer
+from bench.training.optimizer import Optimizer
 
 
 @pytest.fixture
@@ -79,9 +79,8 @@ def test_cut_and_norm_are_the_architectures_own_where_they_are_not_given():
 
 def test_its_imagenet_layers_learn_at_the_low_rate_and_its_neck_at_the_other():
     asked = config("backbone.arch=mobilenet_v2", "training.clip=32", "width=16")
-    with torch.device("meta"):
-        model = Matcher(asked, "cosine", None)
-    low, high = _optimizer(model, asked).param_groups
+    model = Matcher(asked, "cosine", None)
+    low, high = Optimizer(model, asked, 1).sgd.param_groups
     assert (low["lr"], high["lr"], asked.training.clip) == (0.0005, 0.005, 32)
     assert {id(parameter) for parameter in model.backbone.stages.parameters()} == set(map(id, low["params"]))
     assert model.backbone.neck.weight is high["params"][0]

@@ -71,8 +71,8 @@ def test_report_only_reads_runs(two_seeds: Path) -> None:
         write_report(two_seeds, two_seeds / "runs/report")
 
 
-def test_pictures_need_two_rows(two_seeds: Path, tmp_path: Path) -> None:
-    assert draw(board_of(two_seeds), tmp_path / "pictures") == []
+def test_pictures_need_two_rows(two_seeds: Path) -> None:
+    assert draw(board_of(two_seeds)) == {}
 
 
 def test_terminal_prints_runs_once_but_files_hold_all_studies(two_seeds: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from bench.errors import UserError
 from bench.journal.heartbeat import Heartbeat, Place, this_host, write_heartbeat
 from bench.journal.record import Started, cell_lock, write_started
+from bench.running.identity import Process, identify
 from bench.running.jobs import ClusterSettings, Entry, Job, read_job, write_job
-from bench.running.processes import Process, identify
 from bench.study.plan import cell_id, load_preset, load_study, plan, resolve
 from slurm.local import LocalCluster
 

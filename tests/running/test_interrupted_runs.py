@@ -103,7 +103,7 @@ def test_a_checkpoint_that_is_not_the_trained_network_is_refused(bench, finished
     shutil.copytree(trained, tmp_path / "runs" / trained.name)
     [path] = tmp_path.glob(f"runs/*/{CHECKPOINT}")
     state = torch.load(path, weights_only=True)
-    assert set(state) == {"model"}  # nothing will be resumed any more
+    assert set(state) == {"format", "cell", "model"}  # nothing will be resumed any more
     state["model"]["backbone.neck.weight"].mul_(2)
     save_checkpoint(path, state)
     found = bench(*command, "--results", tmp_path, "--test", "msmt")

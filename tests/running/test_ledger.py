@@ -187,7 +187,6 @@ def test_a_record_that_the_heartbeat_does_not_tell_of_is_read(bench, tiny_data, 
 
 def test_a_damaged_heartbeat_is_passed_over(cell, folder, tmp_path):
     (folder / "heartbeat.json").write_text("{")
-    (folder / "job.json").write_text("?")
     assert told(cell, tmp_path)[0].kind == "missing"
 
 

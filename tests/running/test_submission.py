@@ -265,7 +265,7 @@ def test_debug_runs_in_this_process(tiny_data, tmp_path):
         "run", "--cluster", "debug", "--variants", "cosine", "--preset", "tiny", "--data-dir", tiny_data, "--results",
         results,
     ).wait()  # fmt: skip
-    assert done.code == 0 and "exit code 0" in done.out, done
+    assert done.code == 0 and "seed 0  done" in done.out, done
     [record] = read_records(results)
     assert record.status == "done"
 

@@ -119,7 +119,7 @@ def test_a_cell_whose_time_was_up_goes_on_in_the_next_job(table):
 def test_a_cell_whose_process_was_killed_goes_on_in_the_same_job(table):
     campaign, story = table
     assert campaign.records()[story.killed].provenance.segments > 1
-    assert "ended by SIGKILL; starting it again" in log_of(campaign, story.killed, ".err")
+    assert "ended by SIGKILL (out of memory?); starting it again" in log_of(campaign, story.killed, ".err")
 
 
 def test_no_cell_is_requeued_twice(table):

@@ -6,8 +6,8 @@ import pytest
 from cut_at import CutAt
 
 from bench.config import Evaluation
-from bench.journal.signals import Interrupted
 from bench.network.matcher import Matcher
+from bench.signals import Interrupted
 from bench.testing.evaluator import evaluate
 
 

@@ -11,9 +11,9 @@ from cut_at import CutAt, trainer_of
 
 from bench.journal.checkpoint import load_checkpoint
 from bench.journal.record import CHECKPOINT, LOG
-from bench.journal.signals import Interrupted
 from bench.network.matcher import Matcher
 from bench.randomness import random_states, restore_random_states
+from bench.signals import Interrupted
 
 
 def test_training_cut_at_any_safe_point_ends_with_the_same_bits(small_blocks, few_persons, tmp_path):

@@ -42,9 +42,9 @@ def test_blocks_change_neither_scores_nor_gradients_nor_statistics(name, options
     scores, gradients = step(head, training)
     monkeypatch.setattr(_pairs, "TRAINING_BLOCK_BYTES", pairs * head.pair_bytes(training=True))
     calls = []
-    score_pairs = type(head)._score_pairs
+    score_pairs = type(head).score_pairs
     monkeypatch.setattr(
-        type(head), "_score_pairs", lambda self, q, g: calls.append(len(q) * len(g)) or score_pairs(self, q, g)
+        type(head), "score_pairs", lambda self, q, g: calls.append(len(q) * len(g)) or score_pairs(self, q, g)
     )
     blocked_scores, blocked_gradients = step(head, training)
     assert max(calls) <= pairs and sum(calls) == 2 * 36  # once forward, once again for the backward pass
@@ -55,8 +55,8 @@ def test_blocks_change_neither_scores_nor_gradients_nor_statistics(name, options
 def test_nothing_is_computed_twice_when_all_pairs_fit(monkeypatch):
     head = make("transformer_cat", {})
     calls = []
-    score_pairs = type(head)._score_pairs
-    monkeypatch.setattr(type(head), "_score_pairs", lambda self, q, g: calls.append(1) or score_pairs(self, q, g))
+    score_pairs = type(head).score_pairs
+    monkeypatch.setattr(type(head), "score_pairs", lambda self, q, g: calls.append(1) or score_pairs(self, q, g))
     step(head, training=True)
     assert len(calls) == 1
 

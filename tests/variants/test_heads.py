@@ -9,8 +9,8 @@ from torch import nn
 from variants import HeadError, build, describe, names
 from variants._base import Repr
 from variants._laws import SHAPE, make, maps
-from variants._layers import DecoderLayer
 from variants.kernels import maxima
+from variants.transformer_cross import _DecoderLayer
 
 
 def test_all_heads_of_the_paper_are_there():
@@ -108,7 +108,7 @@ def test_decoder_layer_equals_the_vanilla_one_of_torch():
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)
     nn.init.normal_(vanilla.multihead_attn.in_proj_bias)
-    ours = DecoderLayer(width, 24, heads)
+    ours = _DecoderLayer(width, 24, heads)
     ours.self_attention.load_state_dict(vanilla.self_attn.state_dict())
     weights = vanilla.multihead_attn.in_proj_weight.chunk(3)
     biases = vanilla.multihead_attn.in_proj_bias.chunk(3)

@@ -50,6 +50,14 @@ def maxima_products(queries: int, gallery: int, tokens: int, width: int, same: b
     return [Product(queries * tokens, width, columns, forward_only=True)]
 
 
+def maxima_bytes(tokens: int) -> int:
+    """Working memory of scoring one pair: its maxima, their positions, and copies behind the norm.
+
+    Similarities come and go in small blocks.
+    """
+    return 4 * 12 * tokens
+
+
 def kernel_name(device: torch.device) -> str:
     """What runs the operator on a device: "compiled" (a CPU's), "triton" or "plain"."""
     if native.forced() == "plain":

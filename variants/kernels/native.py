@@ -1,21 +1,25 @@
 """The compiled CPU path of the matching operator: built on first use, kept in PyTorch's cache of extensions.
 
 The source is C++ behind a C interface, so a build needs a compiler alone (some seconds) and fits every version of
-PyTorch; what it does depend on, the source, the flags and the kind of CPU, names the cached file.
+PyTorch; what it does depend on, the source, the flags, the C library and the kind of CPU, names the cached file. So
+does the hash of what the file holds: one that was damaged since is not loaded, but built again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import functools
 import hashlib
+import logging
 import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
-import warnings
+import tempfile
 from pathlib import Path
 
 import torch
@@ -24,6 +28,8 @@ from torch import Tensor
 from variants.kernels.plain import accumulation_dtype
 
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp")
+_LOG = logging.getLogger(__name__)
+
 SOURCES = ("maxima.cpp", "maxima_simd.h", "maxima_forward.h", "maxima_backward.h")
 
 
@@ -55,45 +61,62 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(build()))
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
         reason = _first_line(error)
         if choice == "cpu":
             raise RuntimeError(f"the matching operator cannot be built: {reason}") from error
-        warnings.warn(
-            f"matching runs in plain PyTorch, several times slower: the operator cannot be built ({reason})",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        _LOG.warning("matching runs in plain PyTorch, several times slower: the operator cannot be built (%s)", reason)
         return None
 
 
 def build() -> Path:
-    """The shared library for this source and CPU, built if it is not in the cache.
+    """The shared library for this source and CPU, built if it is not in the cache, or there is damaged.
 
     Several processes may call it at once: one builds, the others wait; the file appears whole or not at all. Raises
-    OSError without a compiler or a writable cache, CalledProcessError if the compiler fails.
+    OSError without a compiler or a writable cache, ValueError for a CXX that cannot be read, CalledProcessError if the
+    compiler fails.
     """
     folder = Path(__file__).parent
     source = "".join((folder / name).read_text() for name in SOURCES)
-    key = hashlib.sha256("\0".join((source, *FLAGS, _cpu())).encode()).hexdigest()[:16]
-    target = _cache() / "pairbench_maxima" / f"{key}.so"
-    if target.exists():
-        return target
+    parts = (source, *FLAGS, *platform.libc_ver(), _cpu())
+    stem = _cache() / "pairbench_maxima" / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    found = _whole(stem)
+    if found is not None:
+        return found
     compiler = shlex.split(os.environ.get("CXX", "c++"))
-    if shutil.which(compiler[0]) is None:
-        raise FileNotFoundError(f"no C++ compiler: {compiler[0]} not found")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
+    if not compiler or shutil.which(compiler[0]) is None:
+        raise FileNotFoundError(f"no C++ compiler: {' '.join(compiler) or 'CXX is empty'} not found")
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with stem.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released by the system even if this process is killed
-        if not target.exists():
-            partial = target.with_suffix(f".{os.getpid()}.partial")
-            command = [*compiler, *FLAGS, str(folder / "maxima.cpp"), "-o", str(partial)]
-            try:
-                subprocess.run(command, check=True, capture_output=True, text=True)
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
-    return target
+        found = _whole(stem)
+        if found is None:
+            for damaged in stem.parent.glob(f"{stem.name}-*.so"):
+                damaged.unlink()
+            found = _compile([*compiler, *FLAGS, str(folder / "maxima.cpp")], stem)
+    return found
+
+
+def _whole(stem: Path) -> Path | None:
+    """The library of this stem that holds what its name says it does; None if there is none."""
+    for path in stem.parent.glob(f"{stem.name}-*.so"):
+        with contextlib.suppress(OSError):
+            if path == _named(stem, path.read_bytes()):
+                return path
+    return None
+
+
+def _compile(command: list[str], stem: Path) -> Path:
+    partial = stem.with_suffix(".partial")  # of one name, so that what a killed process left is written over
+    try:
+        subprocess.run([*command, "-o", str(partial)], check=True, capture_output=True, text=True, errors="replace")
+        return partial.replace(_named(stem, partial.read_bytes()))
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _named(stem: Path, content: bytes) -> Path:
+    return stem.with_name(f"{stem.name}-{hashlib.sha256(content).hexdigest()[:32]}.so")
 
 
 def takes(dtype: torch.dtype) -> bool:
@@ -154,10 +177,30 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _cache() -> Path:
-    """Where torch.utils.cpp_extension keeps its builds (without importing it: it needs setuptools)."""
-    if "TORCH_EXTENSIONS_DIR" in os.environ:
-        return Path(os.environ["TORCH_EXTENSIONS_DIR"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "torch_extensions"
+    """Where torch.utils.cpp_extension keeps its builds (without importing it: it needs setuptools).
+
+    In a container a user may have no home, or one that cannot be written: then a folder among the temporary ones.
+    """
+    try:
+        if named := os.environ.get("TORCH_EXTENSIONS_DIR"):
+            return Path(named).expanduser()
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch_extensions"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    except (RuntimeError, OSError):  # RuntimeError: nobody knows where this user's home is
+        pass
+    return _own_temporary_folder()
+
+
+def _own_temporary_folder() -> Path:
+    """A folder that nobody else can write to, so that no foreign code is loaded. Raises OSError without one."""
+    folder = Path(tempfile.gettempdir()) / f"pairbench-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not this user's own")
+    return folder
 
 
 def _cpu() -> str:

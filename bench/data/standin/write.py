@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,16 +14,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.config import cpus
 from bench.data.dataset import STANDIN_MARKER
 from bench.data.standin.cameras import Shot, take
 from bench.data.standin.layouts import SETS, SIZES, SetPlan, plan
+from bench.environment import cpus
 from bench.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two writers at once are not guarded against there.
-    fcntl = None  # type: ignore[assignment]
+from bench.locks import try_lock
+from bench.processes import serve_parent
+from bench.signals import held_back
 
 VERSION = 2
 """Raised whenever the same size and seed would give other files."""
@@ -30,6 +29,7 @@ VERSION = 2
 _NOTE = "Generated stand-in data: drawn persons, no photographs. Numbers measured on it say nothing about the real set."
 _PARTIAL = ".partial-"
 _LOCK = ".standin.lock"
+_LOOK_SECONDS = 0.2
 _BATCH = 40
 _WORTH_A_POOL = 400
 """With fewer images than this, starting worker processes takes longer than drawing."""
@@ -47,8 +47,8 @@ def write_standin(
 ) -> dict[str, int]:
     """Write generated sets below `root`, in the real sets' layouts; return the number of images written per set.
 
-    `size` is one of tiny, demo, full; `seed` >= 0; `sets` some of market, cuhk03, msmt, randperson. The files depend
-    on these alone: `workers` (processes; None = as many as there are cores) changes no byte. A set that is
+    `size` is one of tiny, demo, full; `seed` >= 0; `sets` some of `layouts.SETS`. The files depend on these alone:
+    `workers` (processes; None = as many as there are cores) changes no byte. A set that is
     already complete with the same size, seed and generator version is left as it is and counts 0 (with `progress`,
     a line on stderr says so); what an interrupted call left behind is drawn anew. A set appears under its name only
     when complete.
@@ -60,7 +60,7 @@ def write_standin(
     root = Path(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _only_writer(root):
+        with _only_writer(root, progress):
             return _write_all(root, size, seed, list(dict.fromkeys(sets)), workers, progress)
     except BrokenProcessPool as error:
         raise UserError(
@@ -113,11 +113,14 @@ def _write_all(
 
 
 @contextmanager
-def _only_writer(root: Path) -> Iterator[None]:
+def _only_writer(root: Path, progress: bool) -> Iterator[None]:
     """Let a second writer of the same folder wait, so that it finds the sets complete instead of drawing them too."""
     with (root / _LOCK).open("w") as lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not try_lock(lock.fileno()):
+            if progress:
+                print(f"{root}: waits for another process that writes there", file=sys.stderr)
+            while not try_lock(lock.fileno()):
+                time.sleep(_LOOK_SECONDS)
         yield
 
 
@@ -130,7 +133,7 @@ def _pool(workers: int | None, images: int) -> Iterator[ProcessPoolExecutor | No
         yield None
         return
     # Spawned, not forked: the caller may hold threads of torch or of a progress bar.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=serve_parent)
     try:
         yield pool
     finally:
@@ -203,11 +206,13 @@ def _write_set(
     batches = [items[i : i + _BATCH] for i in range(0, len(items), _BATCH)]
     draw = partial(_draw_batch, draft, stamp["seed"])
     written = 0
-    for done in pool.map(draw, batches) if pool is not None else map(draw, batches):
+    with held_back():  # the processes of the pool come to be here
+        counts = pool.map(draw, batches) if pool is not None else map(draw, batches)
+    for done in counts:
         bar.update(done)
         written += done
-    for path, text in set_plan.texts:
-        (draft / path).write_text(text, encoding="utf-8", newline="\n")
+    for path, content in set_plan.files:
+        (draft / path).write_bytes(content)
     for folder in set_plan.marked:
         _write_marker(draft / folder, stamp)
     draft.rename(root / set_plan.folder)

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 import pytest
 
 from bench.journal.heartbeat import this_host
-from bench.running import processes
-from bench.running.processes import Process, descends_from, end, identify
+from bench.running import identity
+from bench.running.identity import Process, descends_from, end, identify
 
 
 @pytest.fixture(params=["/proc", "ps"], autouse=True)
 def source(request, monkeypatch, tmp_path) -> str:
     """Where processes are looked up: as on Linux, and as on machines that have no /proc."""
     if request.param == "ps":
-        monkeypatch.setattr(processes, "PROC", tmp_path / "none")
+        monkeypatch.setattr(identity, "PROC", tmp_path / "none")
     return request.param
 
 

@@ -1,0 +1,52 @@
+"""What a report is drawn from: the records of runs and of speed that can be read, and those that cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.config import TEST_SETS
+from bench.data import NAMES
+from bench.journal.reading import Unreadable
+from bench.journal.record import RECORD, Record, cell_folders, read_record
+from bench.perf.records import PerfRecord, read_perf
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All that lies below a results folder; `unreadable` is what a report has to do without."""
+
+    records: tuple[Record, ...]
+    speed: tuple[PerfRecord, ...]
+    unreadable: tuple[Unreadable, ...]
+
+
+def read_sources(results: Path, speed: bool) -> Sources:
+    """The records below a results folder in the order of their folders' names; those of speed only if asked for."""
+    records: list[Record] = []
+    unreadable: list[Unreadable] = []
+    for folder in cell_folders(results):
+        try:
+            record = read_record(folder)
+            if record is not None:
+                _check_sets(folder / RECORD, record)
+                records.append(record)
+        except Unreadable as fault:
+            unreadable.append(fault)
+    measured: list[PerfRecord] = []
+    try:
+        measured += read_perf(results, unreadable) if speed else []
+    except Unreadable as fault:
+        unreadable.append(fault)
+    return Sources(tuple(records), tuple(measured), tuple(unreadable))
+
+
+def _check_sets(path: Path, record: Record) -> None:
+    tests = {result.test for result in record.tests}
+    unknown = sorted(tests.difference(NAMES) | {record.config.train}.difference(TEST_SETS))
+    if unknown:
+        raise Unreadable(
+            path,
+            f"is not of this version of the suite (unknown data set: {', '.join(unknown)})",
+            "move its folder away, or draw the report with the version that wrote it",
+        )

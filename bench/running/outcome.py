@@ -1,0 +1,61 @@
+"""How a cell's process ended: the one judgement of it, by what lies on disk and not by an exit code alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.journal.reading import Unreadable
+from bench.journal.record import Record, read_record, write_record
+from bench.processes import how_it_ended
+from bench.running.cell import BUSY, FAILED, INTERRUPTED, CellTask, failed_record, is_finished, reason_of
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended. `reason` is "" unless it failed, was interrupted or was busy."""
+
+    task: CellTask
+    record: Record | None
+    reason: str = ""
+    skipped: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether the cell was run here and did not reach its results."""
+        return bool(self.reason) and not self.skipped
+
+
+def outcome_before(task: CellTask) -> Outcome | None:
+    """The outcome of a task that is not to be run: it is finished, or its record cannot be read; else None."""
+    try:
+        record = read_record(task.folder)
+    except Unreadable as fault:
+        return Outcome(task, None, reason_of(fault))
+    return Outcome(task, record, skipped=True) if is_finished(task, record) else None
+
+
+def outcome_after(task: CellTask, exit_code: int) -> Outcome:
+    """The outcome of a task whose process has ended. One that left neither its results nor a reason has failed.
+
+    That failure is recorded, unless the record is there and cannot be read: it may be worth more.
+    """
+    if exit_code == BUSY:
+        return Outcome(task, None, "another process is running it", skipped=True)
+    try:
+        record = read_record(task.folder)
+    except Unreadable as fault:
+        return Outcome(task, None, reason_of(fault))
+    if is_finished(task, record):
+        return Outcome(task, record)
+    if exit_code == INTERRUPTED:
+        return Outcome(task, record, "interrupted; the same command goes on where it was")
+    if exit_code == FAILED and record is not None and record.failure is not None:
+        return Outcome(task, record, f"{record.failure.phase}: {record.failure.reason}")
+    how = "could not record why it failed" if exit_code == FAILED else f"{how_it_ended(exit_code)} without a word"
+    reason = f"its process {how}"
+    failed = failed_record(task, record, "unknown", reason)
+    try:
+        write_record(task.folder, failed)
+    except OSError as fault:
+        reason += f"; not recorded: {reason_of(fault)}"
+    return Outcome(task, failed, f"unknown: {reason}")

@@ -1,0 +1,109 @@
+"""Whether a head does and declares what those who call it rely on. No check here or in `_laws` is an `assert`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from variants._base import Head, Product, Repr
+from variants._errors import LawBroken
+
+MOST_PAIR_BYTES = 2**40
+"""More than any machine has for one pair of images."""
+
+
+def demand(holds: bool | Tensor, message: str) -> None:
+    """Raise LawBroken with the message unless it holds."""
+    if not holds:
+        raise LawBroken(message)
+
+
+def check_scores(head: Head, queries: Tensor, gallery: Tensor) -> Repr:
+    """What the head keeps of the feature maps `queries` [Q, d, h, w], matched with `gallery` [G, d, h, w].
+
+    In evaluation mode, which it sets. Raises LawBroken unless both are made of real, finite numbers, of the right
+    shape, and the same each time.
+    """
+    head.eval()
+    with torch.no_grad():
+        query, other = encoded(head, queries), encoded(head, gallery)
+        scores = matched(head, query, other)
+        again = matched(head, encoded(head, queries), encoded(head, gallery))
+    demand(scores.isfinite().all(), "some scores are not finite")
+    demand(torch.equal(scores, again), "the same images score differently each time, in evaluation mode")
+    return query
+
+
+def encoded(head: Head, maps: Tensor) -> Repr:
+    """`encode`, whose result is looked at."""
+    found = head.encode(maps)
+    demand(isinstance(found, Repr), f"encode must return a Repr, not {type(found).__name__}")
+    demand(len(found) == len(maps), f"encode made {len(found)} images of {len(maps)}")
+    for name, tensor in found.items():
+        demand(tensor.is_floating_point(), f"what encode keeps as {name} must be real numbers, not {tensor.dtype}")
+    return found
+
+
+def matched(head: Head, query: Repr, gallery: Repr) -> Tensor:
+    """`match`, whose result is looked at."""
+    scores = head.match(query, gallery)
+    demand(isinstance(scores, Tensor), f"match must return a tensor, not {type(scores).__name__}")
+    demand(
+        scores.shape == (len(query), len(gallery)),
+        f"match gave {tuple(scores.shape)} for {len(query)} queries and {len(gallery)} gallery images",
+    )
+    demand(scores.is_floating_point(), f"scores must be real numbers, not {scores.dtype}")
+    return scores
+
+
+def check_gradients(head: Head, maps: Tensor) -> None:
+    """Raise LawBroken unless training on `maps` [B, d, h, w], matched with themselves, gives finite gradients.
+
+    As in a training batch, each image meets itself; one that is in the batch twice meets its double too.
+    """
+    head.train()
+    maps = torch.cat((maps, maps[:1])).requires_grad_()
+    found = head.encode(maps)
+    scores = head.match(found, found)
+    demand(scores.isfinite().all(), "in training some scores of a batch with itself are not finite")
+    demand(scores.requires_grad, "scores carry no gradient, so that nothing would be learnt")
+    weights = torch.randn(scores.shape, generator=torch.Generator().manual_seed(9), dtype=scores.dtype)
+    (scores.sigmoid() * weights).sum().backward()
+    for name, tensor in [*head.named_parameters(), ("feature maps", maps)]:
+        if tensor.grad is not None:
+            demand(
+                tensor.grad.isfinite().all(),
+                f"the gradient of the {name} is not finite where an image meets itself, as in every training batch "
+                "(a root, a logarithm or a division at 0?)",
+            )
+
+
+def check_declarations(head: Head) -> None:
+    """Raise LawBroken for what is declared in another type than the contract says, or in numbers that cannot be."""
+    for name in ("symmetric", "exact_representations"):
+        value = getattr(head, name, None)
+        demand(type(value) is bool, f"{name} must be True or False, not {value!r}")
+    demand(_whole(head.numerics, least=1), f"numerics must be a whole number from 1, not {head.numerics!r}")
+    size = head.pair_bytes()
+    demand(
+        _whole(size, least=1) and size <= MOST_PAIR_BYTES,
+        f"pair_bytes must give a positive whole number of bytes, {MOST_PAIR_BYTES} at most, not {size!r}",
+    )
+    step = head.training_bytes(4)
+    demand(_whole(step, least=0), f"training_bytes must give a whole number of bytes, not {step!r}")
+    names = {name for name, _ in head.named_parameters()}
+    for what, found in (("pair_parameters", head.pair_parameters()), ("void_parameters", head.void_parameters())):
+        demand(isinstance(found, set | frozenset), f"{what} must give a set of names, not {found!r}")
+        unknown = ", ".join(sorted(map(str, found - names)))
+        demand(not unknown, f"{what} names what is none: {unknown}")
+    products = {"encode_products": head.encode_products(2), "match_products": head.match_products(2, 3)}
+    for what, found in products.items():
+        sound = isinstance(found, list) and all(isinstance(item, Product) for item in found)
+        demand(sound, f"{what} must give a list of Product, not {found!r}")
+    demand(isinstance(head.matcher(), Head), f"matcher must give a Head, not {type(head.matcher()).__name__}")
+
+
+def _whole(value: Any, least: int) -> bool:
+    return type(value) is int and value >= least
