@@ -16,7 +16,7 @@ import bench
 from bench.errors import UserError
 from bench.journal.provenance import SNAPSHOT, code_version
 
-SUFFIXES = (".py", ".yaml", ".cpp", ".h")
+SUFFIXES = (".py", ".yaml", ".json", ".cpp", ".h")
 PACKAGES = ("bench", "variants", "slurm")
 DATA = ("results/__init__.py", "results/paper.yaml")
 

@@ -66,6 +66,8 @@ def test_the_commands_run_on_tiny_data(bench, tiny_data, tmp_path, monkeypatch):
             words = ["bench", "drill", "--kills", "4"]
         if words[1] in ("run", "status", "cancel") and "--preset" not in words:
             words += ["--preset", "tiny", "--seeds", "1"]
+        if words[1:3] == ["data", "splits"]:
+            words += ["--data-dir", str(tiny_data / "standin-tiny")]
         if words[1] == "perf":
             words += shlex.split(
                 "--only matching --variants operator,cosine --batch 4 --tokens 8 --width 16 --repeats 1"

@@ -32,6 +32,9 @@ COMES_ALONG = "pairbench_splits.json"
 """Splits that lie in the folder of a set are taken before those that ship with the suite."""
 
 
+_REMEDY = "copy the set again, or draw splits of what is there (`bench data splits`)"
+
+
 class PersonSplit(Settings):
     """Persons by the set's own numbers. Nobody trains on `train` here: it says who must not be tested."""
 
@@ -175,7 +178,7 @@ def _tests_by_images(splits: ImageSplits, reading: Reading) -> tuple[list[Split]
             if len(pair) < 2:
                 raise ValueError(
                     f"split {number}: of the images {brief(names)} the set in {reading.root} has {len(pair)},"
-                    " and a person is tested by two"
+                    f" and a person is tested by two: {_REMEDY}"
                 )
             if len({reading.query[at].person for at in pair}) > 1:
                 raise ValueError(f"split {number}: {brief(names)} are not images of one person")
@@ -194,7 +197,7 @@ def _check(number: int, train: Sequence[int], test: Sequence[int], known: set[in
     if strangers := sorted({*train, *test} - known):
         raise ValueError(
             f"split {number}: {_persons(strangers)} cannot be tested, as {reading.title} in {reading.root} lacks images"
-            " of both sides: give splits of these persons (--splits), or copy the set again"
+            f" of both sides: {_REMEDY}"
         )
     if both := sorted({*train} & {*test}):
         raise ValueError(f"split {number}: {_persons(both)} on both sides, in training and in test")
