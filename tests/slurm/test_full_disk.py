@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -90,8 +91,10 @@ def requeued(monkeypatch) -> list[str]:
 
 def test_a_cut_off_run_goes_back_into_the_queue_though_nothing_can_be_written(requeued, monkeypatch):
     monkeypatch.setattr(worker, "restate", full)
-    for name in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, name, Path("/dev/full").open("w"))
+    nowhere = io.StringIO()
+    nowhere.write = full
+    monkeypatch.setattr(sys, "stdout", nowhere)
+    monkeypatch.setattr(sys, "stderr", nowhere)
     assert worker.run_job(Task(), Path.cwd()) == "timed out"
     assert requeued == ["7"]
 
