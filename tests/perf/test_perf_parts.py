@@ -34,7 +34,6 @@ def test_made_up_features_run_through_the_evaluator():
     assert result.mAP == pytest.approx(result.chance.mAP, rel=0.5)  # features say nothing of persons
 
 
-@pytest.mark.slow
 def test_gallery_sizes_are_compared_over_the_same_queries():
     whole, tenth = compare_gallery_sizes(SMALL, repeats=2)
     assert (whole.gallery, tenth.gallery) == (600, 60) and whole.queries == tenth.queries == 40
