@@ -14,8 +14,8 @@ from bench.commands.common import example
 from bench.config import nearest
 from bench.environment import RUN_ENVIRONMENT
 from bench.errors import CellFailed, UserError
-from bench.signals import Interrupted, Interruption
-from bench.streams import lost_output, tolerant_streams
+from bench.system.signals import Interrupted, Interruption
+from bench.system.streams import lost_output, tolerant_streams
 
 COMMANDS = {
     "run": run,

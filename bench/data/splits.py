@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import SMALL_TEST_SETS, Settings, one_of, validate
-from bench.data import grid
 from bench.data.dataset import Split
 from bench.data.listing import brief
+from bench.data.readers import grid
 from bench.data.reading import Reading
 from bench.errors import UserError
 

@@ -16,10 +16,10 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from bench.environment import cpus
-from bench.processes import follow_parent, forking
 from bench.running.cell import CellTask, reason_of, run_cell
 from bench.running.outcome import Outcome, outcome_after, outcome_before
-from bench.signals import Interruption
+from bench.system.processes import follow_parent, forking
+from bench.system.signals import Interruption
 
 MOST_JOBS = 4
 """Runs at a time that are started unasked: so many small ones stay within the memory of a laptop."""

@@ -11,7 +11,7 @@ import pytest
 from bench import cli
 from bench.commands import list as listing
 from bench.errors import CellFailed, UserError
-from bench.signals import Interrupted
+from bench.system.signals import Interrupted
 
 
 @pytest.fixture

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
 from bench.journal.record import read_record, write_record
 from bench.running.cell import FAILED, INTERRUPTED, failed_record
-from bench.signals import Interrupted, Interruption
+from bench.system.signals import Interrupted, Interruption
 from slurm import local, worker
 
 DEBUG = ("run", "--cluster", "debug", "--variants", "ViT,cosine,Transformer", "--preset", "tiny")
@@ -67,5 +68,5 @@ def test_a_job_whose_process_ends_without_a_word_has_failed(code, bench, tiny_da
     (task.folder / "record.json").unlink()
     monkeypatch.setattr(worker._Supervisor, "_run_once", lambda self: code)
     monkeypatch.setattr(worker.signal, "signal", lambda number, handler: None)
-    assert worker.run_job(task).startswith("failed: unknown: its process ended with code")
+    assert worker.run_job(task, Path.cwd()).startswith("failed: unknown: its process ended with code")
     assert read_record(task.folder).status == "failed" and f"code {code}" in capfd.readouterr().out

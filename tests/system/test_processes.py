@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from bench import processes
 from bench.errors import UserError
-from bench.processes import Died, call_apart, ended_with, forking, how_it_ended
-from bench.signals import Interrupted
+from bench.system import processes
+from bench.system.processes import Died, call_apart, ended_with, forking, how_it_ended
+from bench.system.signals import Interrupted
 
 
 def double(number: int) -> int:
@@ -81,12 +81,12 @@ def test_what_is_raised_meanwhile_ends_the_process(context):
 
 PARENT = """
 import multiprocessing, os, sys, time
-from bench.processes import follow_parent, forking, serve_parent
+from bench.system.processes import follow_parent, forking, serve_parent
 
 def child(pipe, method):
     follow_parent() if method == "run" else serve_parent()
     if method == "run":
-        from bench.signals import Interrupted, Interruption
+        from bench.system.signals import Interrupted, Interruption
         try:
             with Interruption().watching():
                 pipe.send(os.getpid())
@@ -99,7 +99,7 @@ def child(pipe, method):
 
 if __name__ == "__main__":
     method = sys.argv[1]
-    context = multiprocessing.get_context("spawn") if method == "spawn" else forking("bench.signals")
+    context = multiprocessing.get_context("spawn") if method == "spawn" else forking("bench.system.signals")
     ours, theirs = context.Pipe()
     context.Process(target=child, args=(theirs, method)).start()
     print(ours.recv(), flush=True)
@@ -132,9 +132,10 @@ def test_a_process_ends_with_the_one_that_started_it_even_if_that_is_killed(meth
 
 LONG = """
 import os, tempfile
-from bench.processes import call_apart, forking
+from bench.system.processes import call_apart, forking
 tempfile.tempdir = None
-print(call_apart(forking("bench.signals"), os.getpid) != os.getpid(), tempfile.gettempdir() == os.environ["TMPDIR"])
+apart = call_apart(forking("bench.system.signals"), os.getpid)
+print(apart != os.getpid(), tempfile.gettempdir() == os.environ["TMPDIR"])
 """
 
 

@@ -8,7 +8,7 @@ import signal
 import fresh_python
 import pytest
 
-from bench.signals import STOP_SIGNALS, Interrupted, Interruption, held_back
+from bench.system.signals import STOP_SIGNALS, Interrupted, Interruption, held_back
 
 
 def send(number: int) -> None:
@@ -78,7 +78,7 @@ def test_signals_that_are_held_back_come_afterwards():
 def test_a_process_that_was_started_while_signals_were_held_back_hears_them_once_it_listens():
     script = """
 import os, signal
-from bench.signals import Interrupted, Interruption
+from bench.system.signals import Interrupted, Interruption
 os.kill(os.getpid(), signal.SIGTERM)
 try:
     with Interruption().watching():

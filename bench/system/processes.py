@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.signals import STOP_SIGNALS, held_back
-from bench.streams import tolerant_streams
+from bench.system.signals import STOP_SIGNALS, held_back
+from bench.system.streams import tolerant_streams
 
 MOST_FOLDER_BYTES = 70
 """Of a folder in which multiprocessing may bind its socket: the path of a socket has a hundred, its own part thirty."""
