@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.journal.signals import Interrupted
 from cut_at import CutAt
 from networks import pooling
 
