@@ -38,6 +38,10 @@ class Study(Settings):
     layout: Literal["rows", "sources", "curves"] = "rows"
     """"rows": a line for each row and training set; "sources": a line for each row, a column for each pair of training
     and test set; "curves": as "rows", and a picture of each swept key."""
+    accuracies: list[Literal["rank1", "mAP"]] = ["rank1", "mAP"]
+    """The columns of each test set, in the order in which the table beside prints them."""
+    averages: bool = False
+    """Each accuracy averaged over the test sets, as tables of the protocols print it, instead of mAcc."""
     recipe: dict[str, Any] = {}
     """Changes to the paper's common recipe; a preset's come after them."""
     base: dict[str, Any] = {}

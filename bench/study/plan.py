@@ -125,6 +125,11 @@ def checked_tests(source: str, asked: Iterable[str]) -> tuple[str, ...]:
     return tests
 
 
+def study_tests(study: Study, source: str) -> tuple[str, ...]:
+    """The test sets that a study asks for behind a source. Raises UserError as `tests_of`."""
+    return checked_tests(source, study.tests) if study.tests else usual_tests(source)
+
+
 def usual_tests(source: str) -> tuple[str, ...]:
     """The test sets of a source where nobody asks for others: the paper's, or the large sets that are no part of it."""
     shown = {persons_of(part) for part in parts_of(source)}
@@ -224,7 +229,7 @@ def _cell(
     )
     weights_file = _weights_file(values)
     numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
-    tests = checked_tests(train, study.tests) if study.tests else usual_tests(train)
+    tests = study_tests(study, train)
     return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head, numerics, tests)
 
 

@@ -79,6 +79,10 @@ def evaluate(
         query_index=whole.index.tolist(),
         first_rank=whole.first_rank.tolist(),
         average_precision=whole.average_precision.tolist(),
+        query_person=whole.person.tolist(),
+        query_camera=whole.camera.tolist(),
+        matches=whole.matches_left.tolist(),
+        last_rank=whole.last_rank.tolist(),
         gallery_images=gallery,
         chance=Level(rank1=fmean(rank1 for rank1, _ in chance), mAP=fmean(mAP for _, mAP in chance)),
         pixels=pixel_baseline(dataset, images) if baselines else None,
@@ -107,7 +111,7 @@ def _sides(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _means(metrics: list[RankMetrics]) -> dict[str, float]:
-    return {name: fmean(getattr(part, name) for part in metrics) for name in ("rank1", "mAP", "mAP_trapezoid")}
+    return {name: fmean(getattr(part, name) for part in metrics) for name in ("rank1", "mAP", "mAP_trapezoid", "mINP")}
 
 
 def pixel_baseline(dataset: Dataset, images: NDArray[np.uint8]) -> Level:

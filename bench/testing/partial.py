@@ -30,11 +30,11 @@ class PartialTest:
     def load(self) -> tuple[int, QueryRanks | None, dict[str, float], PartialChunk | None]:
         """Queries done, their ranks, seconds by phase, and the chunk under way; (0, None, {}, None) without a fit."""
         arrays = _load(self.path, self.key)
-        if arrays is None:
+        names = [field.name for field in fields(QueryRanks)]
+        # What an earlier version saved may lack what this one keeps of a query.
+        if arrays is None or (int(arrays["done"]) and not arrays.keys() >= {*names}):
             return 0, None, {}, None
-        ranks = None
-        if int(arrays["done"]):
-            ranks = QueryRanks(**{field.name: arrays[field.name] for field in fields(QueryRanks)})
+        ranks = QueryRanks(**{name: arrays[name] for name in names}) if int(arrays["done"]) else None
         return int(arrays["done"]), ranks, _seconds(arrays), _chunk(arrays)
 
     def save(

@@ -64,6 +64,7 @@ def split_results(dataset: Dataset, ranks: Sequence[QueryRanks], metrics: Sequen
             rank1=found.rank1,
             mAP=found.mAP,
             mAP_trapezoid=found.mAP_trapezoid,
+            mINP=found.mINP,
             cmc=found.cmc.tolist(),
             queries=len(own.index),
             gallery_images=len(split.query if split.swapped else split.gallery),
