@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import bench
 from bench.journal.provenance import SNAPSHOT, code_version
 
-SUFFIXES = (".py", ".yaml", ".cpp", ".h")
+SUFFIXES = (".py", ".yaml", ".json", ".cpp", ".h")
 PACKAGES = ("bench", "variants", "slurm")
 DATA = ("results/__init__.py", "results/paper.yaml")
 
@@ -45,15 +45,16 @@ def freeze(results: Path) -> Snapshot:
         return snapshot
     root = Path(bench.__file__).parent.parent
     snapshot.path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=snapshot.path.parent, prefix=".snapshot-"))
+    # Not from tempfile, whose folders nobody else may enter.
+    temporary = snapshot.path.parent / f".snapshot-{os.getpid()}-{secrets.token_hex(4)}"
     try:
+        temporary.mkdir()
         for file in _files(root):
             target = temporary / file.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
         account = {"commit": snapshot.commit, "dirty": snapshot.dirty}
         (temporary / SNAPSHOT).write_text(json.dumps(account), encoding="utf-8")
-        temporary.chmod(0o755)
         temporary.rename(snapshot.path)
     except OSError:
         if not snapshot.path.is_dir():  # else somebody else was quicker

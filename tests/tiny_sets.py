@@ -54,6 +54,29 @@ MSMT_LISTS = {
     ],
 }
 MSMT_FOLDERS = {"V1": ("train", "test"), "V2": ("mask_train_v2", "mask_test_v2")}
+VIPER = {"cam_a": ["000_45.bmp", "003_0.bmp"], "cam_b": ["000_90.bmp", "003_180.bmp"]}
+PRID = {
+    "cam_a": ["person_0001.png", "person_0002.png", "person_0201.png"],
+    "cam_b": ["person_0001.png", "person_0002.png", "person_0201.png", "person_0202.png"],
+}
+GRID = {
+    "probe": ["0001_1_25004_107_32_106_221.jpeg", "0002_5_25008_107_32_106_221.jpeg"],
+    "gallery": [
+        "0000_6_25000_107_32_106_221.jpeg",
+        "0001_2_25005_107_32_106_221.jpeg",
+        "0002_3_25009_107_32_106_221.jpeg",
+    ],
+}
+ILIDS = {"Persons": ["0001001.jpg", "0001002.jpg", "0002001.jpg", "0002002.jpg", "0002003.jpg"]}
+CUHK02 = {f"P{pair}/cam{side}": ["001_1.png", "002_1.png"] for pair in range(1, 6) for side in (1, 2)}
+CUHKSYSU = {"cropped_images": ["p1_s2_1.jpg", "p1_s3_1.jpg", "p11422_s16929_1.jpg"]}
+SPLITS: dict[str, list[dict]] = {
+    "viper": [{"train": [3], "test": [0]}, {"test": [0, 3]}],
+    "prid": [{"train": [1], "test": [2]}, {"train": [2], "test": [1]}],
+    "grid": [{"train": [1], "test": [2]}, {"train": [2], "test": [1]}],
+    "ilids": [{"train": [1], "test": [["0002003.jpg", "0002001.jpg"]]}, {"test": [["0001002.jpg", "0001001.jpg"]]}],
+}
+"""For the persons of these few images."""
 RANDPERSON = ["000000_s00_c00_f000264.jpg", "000003_s10_c03_f000300.jpg", "000001_s04_c00_f000001.jpg"]
 
 
@@ -80,6 +103,19 @@ def write_msmt(root: Path, release: str = "V1", lists: Mapping[str, Sequence[tup
             write_image(root / (train if list_name in ("list_train.txt", "list_val.txt") else test) / path)
         (root / list_name).write_text("".join(f"{path} {person}\n" for path, person in lines))
     return root
+
+
+def write_small(root: Path, name: str, folders: Mapping[str, Sequence[str]]) -> Path:
+    """Write a small set with the splits that come with it."""
+    write_folders(root, folders)
+    write_splits(root / "pairbench_splits.json", name)
+    return root
+
+
+def write_splits(path: Path, name: str, splits: object = None, title: str = "") -> Path:
+    """Write a file of splits, by default those for the few persons here."""
+    path.write_text(json.dumps({"set": name, "name": title, "splits": SPLITS[name] if splits is None else splits}))
+    return path
 
 
 def write_torchreid_cuhk03(root: Path, boxes: str = "detected", written_in: str = "/home/me/cuhk03") -> Path:
@@ -114,6 +150,14 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "msmt": lambda data: write_msmt(data / "MSMT17_V1"),
     "msmt_all": lambda data: write_msmt(data / "MSMT17_V1"),
     "randperson": lambda data: write_randperson(data / "randperson" / "randperson_subset"),
+    "market_all": lambda data: write_folders(data / "market", MARKET),
+    "cuhk03_all": lambda data: write_folders(data / "cuhk03-np" / "detected", CUHK03),
+    "cuhk02": lambda data: write_folders(data / "cuhk02" / "Dataset", CUHK02),
+    "cuhksysu": lambda data: write_folders(data / "cuhksysu", CUHKSYSU),
+    "viper": lambda data: write_small(data / "VIPeR", "viper", VIPER),
+    "prid": lambda data: write_small(data / "prid_2011" / "single_shot", "prid", PRID),
+    "grid": lambda data: write_small(data / "underground_reid", "grid", GRID),
+    "ilids": lambda data: write_small(data / "i-LIDS_Pedestrian", "ilids", ILIDS),
 }
 """Name -> a function that writes the set into a data directory, in its usual layout, and returns its root."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 import variants
 from bench.commands.common import example, head_word
@@ -35,14 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
     except variants.HeadError as fault:
         raise UserError(str(fault)) from fault
     print(f"trying {head}, for at most {apart.TRIAL_SECONDS} s a law", file=sys.stderr, flush=True)
-    path = str(Path(head).absolute()) if head.endswith(".py") else head
-    built = apart.apart(_build, path)
+    built = apart.apart(_build, head)
     if built.problem:
         raise UserError(f"{head}: the head cannot be built: {built.problem}")
     laws = built.value
     broken = held = 0
     for law in laws:
-        tried = apart.apart(_try, law, path)
+        tried = apart.apart(_try, law, head)
         broken += bool(tried.problem)
         held += not tried.problem
         problem = f": {tried.problem}" if tried.problem else ""

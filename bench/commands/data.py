@@ -1,26 +1,28 @@
-"""`bench data`: check the data sets, or write stand-in ones."""
+"""`bench data`: check the data sets, write stand-in ones, or draw splits of a small one."""
 
 import argparse
 import sys
 
-from bench.commands.common import add_data_dir, at_a_time, example
+from bench.commands.common import add_data_dir, at_a_time, at_least_one, example
+from bench.config import SMALL_TEST_SETS
 from bench.environment import cpus
 
 SIZES = ("tiny", "demo", "full")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add `data` with its actions `check` and `standin`."""
+    """Add `data` with its actions `check`, `standin` and `splits`."""
     parser = subparsers.add_parser(
         "data",
-        help="check the data sets, or write stand-in ones",
-        description="Check the data sets, or write stand-in ones.",
+        help="check the data sets, write stand-in ones, or draw splits",
+        description="Check the data sets, write stand-in ones, or draw splits of a small test set.",
         epilog=example("bench data check market msmt --data-dir /data/reid", "bench data standin --size demo"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_check(actions)
     _add_standin(actions)
+    _add_splits(actions)
 
 
 def _add_check(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -67,6 +69,27 @@ def _add_standin(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
     _add_workers(parser, "processes that draw")
 
 
+def _add_splits(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = actions.add_parser(
+        "splits",
+        help="draw random splits of a small test set",
+        description=(
+            "Draw splits of a small test set as it lies on disk, and print them as JSON, for `bench run --splits`.\n"
+            "Without them runs take the ten that ship with the suite, or come with the set."
+        ),
+        epilog=(
+            'form: {"set": NAME, "splits": [{"train": [persons], "test": [persons]}, ...]}; for i-LIDS "test" lists,\n'
+            "for each person, names of images: the first that exists is the query, the second the gallery's image\n\n"
+        )
+        + example("bench data splits viper --seed 7 > viper-7.json"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=SMALL_TEST_SETS, metavar="NAME", help=", ".join(SMALL_TEST_SETS))
+    parser.add_argument("--seed", type=at_least_one, default=1, metavar="N", help="of the draw (default: %(default)s)")
+    parser.add_argument("--count", type=at_least_one, default=10, metavar="N", help="of splits (default: %(default)s)")
+    add_data_dir(parser)
+
+
 def _add_workers(parser: argparse.ArgumentParser, help_text: str) -> None:
     parser.add_argument(
         "--workers",
@@ -79,7 +102,7 @@ def _add_workers(parser: argparse.ArgumentParser, help_text: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do the action and return the exit status: 0, or 1 if a checked set has a fault. Raises UserError."""
-    return _check(args) if args.action == "check" else _standin(args)
+    return {"check": _check, "standin": _standin, "splits": _splits}[args.action](args)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -106,4 +129,13 @@ def _standin(args: argparse.Namespace) -> int:
         root=root, size=args.size, seed=args.seed, workers=args.workers, progress=sys.stderr.isatty(), **chosen
     )
     print(f"Stand-in data ({args.size}, seed {args.seed}) is in {root}; `bench run --preset NAME` looks there")
+    return 0
+
+
+def _splits(args: argparse.Namespace) -> int:
+    from bench.data.draw import draw_for
+    from bench.data.sets import read_set
+    from bench.data.splits import written
+
+    print(written(draw_for(args.name, read_set(args.name, args.data_dir), args.seed, args.count)), end="")
     return 0

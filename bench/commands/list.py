@@ -59,8 +59,8 @@ def _data() -> None:
     from bench.data import describe
 
     for name, entry in describe().items():
-        tests = ", ".join(TEST_SETS[name])
-        print(f"  {name:26} {entry}; trained on, it is tested on {tests}")
+        tests = f"; trained on, it is tested on {', '.join(TEST_SETS[name])}" if name in TEST_SETS else ""
+        print(f"  {name:26} {entry}{tests}")
 
 
 def _presets() -> None:

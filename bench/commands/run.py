@@ -68,6 +68,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--untrained", action="store_true", help="test each row's untrained network and pixels too")
     parser.add_argument("--msmt-release", choices=("V1", "V2"), help="which MSMT17 to take where both are found")
     parser.add_argument(
+        "--splits",
+        type=file_or_folder,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="splits of your own for a small test set, as `bench data splits` writes them; again for another set",
+    )
+    parser.add_argument(
         "--save-every",
         metavar="SECONDS",
         type=positive_seconds,
@@ -159,6 +167,7 @@ def _options(
         tests=tuple(split_words(arguments.test) or ()) or None,
         untrained=arguments.untrained or selection.preset.untrained,
         msmt_release=arguments.msmt_release,
+        splits=tuple(arguments.splits),
         preset=arguments.preset,
         overrides=selection.overrides,
         progress=Progress(shown=sys.stderr.isatty()),

@@ -3,7 +3,7 @@
 May import none of the other rooms.
 """
 
-from bench.data.dataset import Dataset, ImageRecord
+from bench.data.dataset import Dataset, ImageRecord, Split
 from bench.data.sets import NAMES, Description, describe, load_dataset
 
-__all__ = ["NAMES", "Dataset", "Description", "ImageRecord", "describe", "load_dataset"]
+__all__ = ["NAMES", "Dataset", "Description", "ImageRecord", "Split", "describe", "load_dataset"]

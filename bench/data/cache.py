@@ -31,8 +31,10 @@ NO_RIGHT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def split_records(dataset: Dataset, split: str) -> tuple[ImageRecord, ...]:
-    """The images of "train", or of "test": the queries, then the gallery."""
-    return dataset.train if split == "train" else dataset.query + dataset.gallery
+    """The images of "train", or of "test": the queries, then the gallery; once where both are the same images."""
+    if split == "train":
+        return dataset.train
+    return dataset.query if dataset.one_side else dataset.query + dataset.gallery
 
 
 def load_images(

@@ -1,15 +1,20 @@
 """`bench data check`: is each set there, whole, and the one that was published?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.config import SMALL_TEST_SETS
 from bench.data.listing import brief, obstacles, standin_folders
 from bench.data.published import PUBLISHED, Counts, Published
 from bench.data.reading import DISTRACTOR, Entry, Reading, faults, set_fingerprint
 from bench.data.sets import NAMES, absence, read_set, set_kind
+from bench.data.splits import with_splits
 from bench.errors import UserError
 from bench.paths import expand
+
+_UNASKED = [name for name in NAMES if not name.endswith("_all")]
+"""What is looked for where no names are given: not the same images a second time."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def check(
     msmt_release: str | None = None,
     progress: bool = False,
 ) -> CheckReport:
-    """Check the sets `names`, or with None all that are there, below `data_dir`.
+    """Check the sets `names`, or with None all that are there (but for `*_all`), below `data_dir`.
 
     Where `data_dir` itself has none of them, its stand-in folders `standin-*` are checked, each. `deep` opens and
     hashes every image in `workers` >= 1 threads. Raises UserError if a name is unknown or a named set is absent, or
@@ -98,9 +103,8 @@ def _targets(names: list[str], data_dir: Path, release: str | None) -> list[tupl
     """Which set to check in which folder."""
     for name in names:
         set_kind(name)
-    found = _present(names or NAMES, [data_dir], release)
-    if not found:
-        found = _present(names or NAMES, standin_folders(data_dir), release)
+    wanted = names or _UNASKED
+    found = _present(wanted, [data_dir], release) or _present(wanted, standin_folders(data_dir), release)
     there = {name for _, name in found}
     for name in names:
         if name not in there and (error := absence(name, data_dir, release)):
@@ -135,8 +139,14 @@ def _check_set(
         return SetReport(name, data_dir, faults=(str(error),))
     has_test = set_kind(name).description.has_test
     published = PUBLISHED[name] if not reading.standin or reading.standin.size == "full" else None
+    found = list(faults(reading, has_test))
+    if name in SMALL_TEST_SETS:
+        try:
+            reading = with_splits(name, reading)
+        except UserError as error:
+            found.append(str(error))
     splits = _splits(reading, published, has_test)
-    found = list(faults(reading, has_test)) + _miscounts(reading, splits, published)
+    found += _miscounts(reading, splits, published)
     fingerprint, deep = set_fingerprint(reading), _DeepLook()
     if deep_workers:
         key = (reading.root, fingerprint)
@@ -171,17 +181,35 @@ def _read_all(reading: Reading, workers: int, progress: bool) -> _DeepLook:
 
 
 def _splits(reading: Reading, published: Published | None, has_test: bool) -> tuple[SplitReport, ...]:
+    if reading.parts:
+        return (*_parts(reading, published), *_first_test(reading, published))
     splits = {"train": reading.train, "query": reading.query, "gallery": reading.gallery}
     return tuple(
-        SplitReport(split, _counts(entries, split), _cameras(entries), getattr(published, split, None))
+        SplitReport(split, _counts(entries, split == "gallery"), _cameras(entries), getattr(published, split, None))
         for split, entries in splits.items()
         if has_test or split == "train"
     )
 
 
-def _counts(entries: Sequence[Entry], split: str) -> Counts:
+def _parts(reading: Reading, published: Published | None) -> Iterable[SplitReport]:
+    """The folders of a small set."""
+    for part, entries in reading.parts.items():
+        counts = _counts(entries, not reading.zero_is_person)
+        yield SplitReport(f"{part}/", counts, _cameras(entries), published.parts[part] if published else None)
+
+
+def _first_test(reading: Reading, published: Published | None) -> Iterable[SplitReport]:
+    """The first of a small set's tests, whose sizes are those of all unless somebody's own splits differ."""
+    for test in reading.splits[:1]:
+        for split, positions in (("query", test.query), ("gallery", test.gallery)):
+            entries = [getattr(reading, split)[position] for position in positions]
+            counts = _counts(entries, not reading.zero_is_person)
+            yield SplitReport(split, counts, _cameras(entries), getattr(published, split, None))
+
+
+def _counts(entries: Sequence[Entry], zero_distracts: bool) -> Counts:
     persons = {entry.person for entry in entries}
-    if split == "gallery":
+    if zero_distracts:
         persons.discard(DISTRACTOR)
     return Counts(len(entries), len(persons))
 
@@ -191,7 +219,7 @@ def _cameras(entries: Sequence[Entry]) -> int:
 
 
 def _distractors(reading: Reading) -> int:
-    return sum(entry.person == DISTRACTOR for entry in reading.gallery)
+    return 0 if reading.zero_is_person else sum(entry.person == DISTRACTOR for entry in reading.gallery)
 
 
 def _miscounts(reading: Reading, splits: Sequence[SplitReport], published: Published | None) -> list[str]:
@@ -222,6 +250,12 @@ def _notes(reading: Reading, published: Published | None) -> list[str]:
     if reading.junk or (published and published.junk):
         usual = f" ({published.junk:,} published)" if published else ""
         notes.append(f"{reading.junk:,} junk images (person -1) left out{usual}")
+    if reading.splits:
+        count = len({test.number for test in reading.splits})
+        ways = ", each both ways" if count < len(reading.splits) else ""
+        notes.append(f"tested on {count} split{'s' * (count > 1)}{ways}: {reading.split_source}")
+    if unused := _unused(reading):
+        notes.append(f"{len(unused):,} images can be neither query nor gallery: {brief(unused)}")
     if reading.missing:
         notes.append(f"missing: {brief(reading.missing)}")
     if extra := _extra(reading):
@@ -233,9 +267,15 @@ def _notes(reading: Reading, published: Published | None) -> list[str]:
     return notes
 
 
+def _unused(reading: Reading) -> list[str]:
+    """Images of a small set that no split may use."""
+    of_sides = {entry.path for entry in reading.entries} if reading.parts else set()
+    return [entry.path for entries in reading.parts.values() for entry in entries if entry.path not in of_sides]
+
+
 def _extra(reading: Reading) -> list[str]:
     """Images on disk that no list names; sets without lists have none, as what is in the folder is the set."""
-    if not reading.lists:
+    if not reading.lists or reading.parts:
         return []
     used = reading.used
     return [path for path in reading.files if path not in used]

@@ -32,6 +32,11 @@ def _person_and_camera(match: re.Match[str]) -> ParsedName:
     return ParsedName(int(match["person"]), int(match["camera"]) - 1)
 
 
+def _person(match: re.Match[str]) -> ParsedName:
+    # The camera is told by the folder, or by nothing.
+    return ParsedName(int(match["person"]), 0)
+
+
 def _msmt(match: re.Match[str]) -> ParsedName | None:
     parsed = _person_and_camera(match)
     return parsed if 0 <= parsed.camera < 15 else None
@@ -87,7 +92,32 @@ RANDPERSON = NameForm(
     re.compile(r"(?P<person>\d+)_(?P<first>[sc])(?P<one>\d+)_(?P<second>[sc])(?P<two>\d+)_f\d+\.", re.ASCII),
     _randperson,
 )
-FORMS = (MARKET, CUHK03, TORCHREID_CUHK03, MSMT, RANDPERSON)
+VIPER = NameForm("VIPeR", "000_45.bmp", re.compile(r"(?P<person>\d+)_\d+\.bmp$", re.ASCII | re.IGNORECASE), _person)
+PRID = NameForm("PRID 2011", "person_0001.png", re.compile(r"person_(?P<person>\d+)\.", re.ASCII), _person)
+GRID = NameForm(
+    "QMUL GRID",
+    "0001_1_25004_107_32_106_221.jpeg",
+    re.compile(r"(?P<person>\d{4})_(?P<camera>[1-8])_\d+_\d+_\d+_\d+_\d+\.", re.ASCII),
+    _person_and_camera,
+)
+ILIDS = NameForm("i-LIDS", "0001001.jpg", re.compile(r"(?P<person>\d{4})\d{3}\.", re.ASCII), _person)
+CUHK02 = NameForm(
+    "CUHK02", "001_1.png", re.compile(r"(?P<person>\d{1,3})_\d+\.png$", re.ASCII | re.IGNORECASE), _person
+)
+CUHKSYSU = NameForm("CUHK-SYSU", "p11422_s16929_1.jpg", re.compile(r"p(?P<person>\d+)_s\d+_\d+\.", re.ASCII), _person)
+FORMS = (
+    MARKET,
+    CUHK03,
+    TORCHREID_CUHK03,
+    MSMT,
+    RANDPERSON,
+    VIPER,
+    PRID,
+    GRID,
+    ILIDS,
+    CUHK02,
+    CUHKSYSU,
+)
 
 
 def likely_set(name: str) -> str | None:

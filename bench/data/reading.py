@@ -3,11 +3,11 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.data.dataset import STANDIN_MARKER, Dataset, ImageRecord
+from bench.data.dataset import STANDIN_MARKER, Dataset, ImageRecord, Split
 from bench.data.fingerprint import fingerprint
 from bench.errors import UserError
 
@@ -46,6 +46,10 @@ class Reading:
     `missing` are images in the lists that are not on disk, `broken` links to nothing and folders named like images,
     `ignored` what is no image, `junk` the number of images of person -1 that were dropped, `missing_hint` what is known
     of such gaps.
+
+    A small set has no training images here; it has `parts`, its folders with all their images, of which `query` and
+    `gallery` are those that a split may use, and after `with_splits` also `splits` and where they are from.
+    `zero_is_person` tells sets in which person 0 is a person like all others.
     """
 
     title: str
@@ -63,6 +67,10 @@ class Reading:
     junk: int = 0
     missing_hint: str = ""
     standin: Standin | None = None
+    parts: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    zero_is_person: bool = False
+    splits: tuple[Split, ...] = ()
+    split_source: str = ""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -83,6 +91,11 @@ def without_junk(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 def without_distractors(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """Drop persons -1 and 0 and sort by path: what training and query may hold where 0 means "nobody"."""
     return tuple(entry for entry in without_junk(entries) if entry.person != DISTRACTOR)
+
+
+def all_images(reading: Reading) -> Reading:
+    """The set with all its images for training, persons -1 and 0 left out."""
+    return replace(reading, train=without_distractors(reading.entries), query=(), gallery=())
 
 
 def find_standin(root: Path, data_dir: Path) -> Standin | None:
@@ -126,6 +139,8 @@ def to_dataset(name: str, reading: Reading, has_test: bool) -> Dataset:
         fingerprint=set_fingerprint(reading),
         standin=str(reading.standin) if reading.standin else None,
         release=reading.release,
+        splits=reading.splits,
+        split_source=reading.split_source,
     )
 
 
@@ -159,13 +174,13 @@ def faults(reading: Reading, has_test: bool) -> Iterable[str]:
         )
     if empty := [path for path, size in reading.used.items() if size == 0]:
         yield f"{where}: {len(empty):,} images have 0 bytes, first {reading.root / empty[0]}. Copy the set again."
-    if twice := _duplicates(reading.entries):
+    if twice := _duplicates(reading):
         yield (
             f"{where}: {len(twice):,} images are there twice, first {twice[0]}:"
             " take the second copy or list entry away."
         )
     splits = {"training": reading.train, "query": reading.query, "gallery": reading.gallery}
-    needed = list(splits) if has_test else ["training"]
+    needed = ["query", "gallery"] if reading.parts else list(splits) if has_test else ["training"]
     if bare := [split for split in needed if not splits[split]]:
         yield f"{where}: no usable image for {' and '.join(bare)}. Copy the set again."
     elif has_test:
@@ -173,9 +188,11 @@ def faults(reading: Reading, has_test: bool) -> Iterable[str]:
         yield from _no_match(where, reading)
 
 
-def _duplicates(entries: Iterable[Entry]) -> list[str]:
+def _duplicates(reading: Reading) -> list[str]:
     """Paths listed twice, and images that lie side by side in two formats (a.jpg and a.png)."""
-    counts = Counter(entry.path.rpartition(".")[0] for entry in entries)
+    # Where a set has no sides, its images are in both lists by design.
+    lists = reading.parts.values() if reading.parts else (reading.entries,)
+    counts = Counter(entry.path.rpartition(".")[0] for entries in lists for entry in entries)
     return sorted(stem for stem, count in counts.items() if count > 1)
 
 

@@ -1,27 +1,32 @@
 """The sets by name: how each is found and read, and what to say of it."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.data import cuhk03, market, msmt, randperson
+from bench.config import SMALL_TEST_SETS
+from bench.data import cuhk02, cuhk03, cuhksysu, grid, ilids, market, msmt, prid, randperson, viper
 from bench.data.dataset import Dataset
 from bench.data.listing import SetAbsent
-from bench.data.reading import Reading, to_dataset
+from bench.data.reading import Reading, all_images, to_dataset
+from bench.data.splits import with_splits
 from bench.errors import UserError
 from bench.paths import expand
 
 
 class Description(NamedTuple):
-    """One line on a set, and whether it has a test split (query and gallery) or is for training only."""
+    """One line on a set, whether it has a test split (query and gallery), and whether it is trained on."""
 
     text: str
     has_test: bool
+    has_training: bool = True
 
     def __str__(self) -> str:
-        return self.text if self.has_test else f"{self.text} (training only)"
+        if self.has_test and self.has_training:
+            return self.text
+        return f"{self.text} ({'training' if self.has_training else 'testing'} only)"
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,46 @@ SETS = {
         lambda data_dir, _release: randperson.find(data_dir),
         lambda data_dir, _release: randperson.read(data_dir),
     ),
+    "market_all": SetKind(
+        Description("Market-1501, all images together: 1,501 persons, 6 cameras", False),
+        lambda data_dir, _release: market.find(data_dir),
+        lambda data_dir, _release: all_images(market.read(data_dir)),
+    ),
+    "cuhk03_all": SetKind(
+        Description("CUHK03-NP, detected boxes, all images together: 1,467 persons, 2 cameras", False),
+        lambda data_dir, _release: cuhk03.find(data_dir, "detected"),
+        lambda data_dir, _release: all_images(cuhk03.read(data_dir, "detected")),
+    ),
+    "cuhk02": SetKind(
+        Description("CUHK02: 1,816 persons, 10 cameras", False),
+        lambda data_dir, _release: cuhk02.find(data_dir),
+        lambda data_dir, _release: cuhk02.read(data_dir),
+    ),
+    "cuhksysu": SetKind(
+        Description("CUHK-SYSU, crops: 11,934 persons, cameras unknown", False),
+        lambda data_dir, _release: cuhksysu.find(data_dir),
+        lambda data_dir, _release: cuhksysu.read(data_dir),
+    ),
+    "viper": SetKind(
+        Description("VIPeR: 632 persons, 2 cameras; 10 splits of 316 / 316, both ways", True, False),
+        lambda data_dir, _release: viper.find(data_dir),
+        lambda data_dir, _release: viper.read(data_dir),
+    ),
+    "prid": SetKind(
+        Description("PRID 2011, single-shot: 934 persons, 2 cameras; 10 splits of 100 / 649", True, False),
+        lambda data_dir, _release: prid.find(data_dir),
+        lambda data_dir, _release: prid.read(data_dir),
+    ),
+    "grid": SetKind(
+        Description("QMUL GRID: 250 persons and 775 strangers, 6 cameras; 10 splits of 125 / 900", True, False),
+        lambda data_dir, _release: grid.find(data_dir),
+        lambda data_dir, _release: grid.read(data_dir),
+    ),
+    "ilids": SetKind(
+        Description("i-LIDS: 119 persons, cameras unknown; 10 splits of 60 / 60", True, False),
+        lambda data_dir, _release: ilids.find(data_dir),
+        lambda data_dir, _release: ilids.read(data_dir),
+    ),
 }
 NAMES = tuple(SETS)
 
@@ -97,14 +142,19 @@ def describe() -> dict[str, Description]:
     return {name: kind.description for name, kind in SETS.items()}
 
 
-def load_dataset(name: str, data_dir: str | Path, msmt_release: str | None = None) -> Dataset:
+def load_dataset(
+    name: str, data_dir: str | Path, msmt_release: str | None = None, splits: Sequence[Path] = ()
+) -> Dataset:
     """Read the set `name` (one of `NAMES`) from under any of its usual folder names below `data_dir`.
 
     `msmt_release` ("V1" or "V2") chooses between the two where both are there. Persons are the set's own numbers,
     except that MSMT17's test persons are shifted beyond its training persons; cameras count from 0. Each split is
-    sorted by path. Images are not opened.
+    sorted by path. Images are not opened. Small sets come with the splits of the file in `splits` that names them, or
+    as `with_splits` says.
 
-    Raises UserError if the name is unknown, or the set is absent, incomplete or unusable.
+    Raises UserError if the name is unknown, the set is absent, incomplete or unusable, or its splits do not fit it.
     """
     reading = read_set(name, expand(data_dir), msmt_release)
+    if name in SMALL_TEST_SETS:
+        reading = with_splits(name, reading, [expand(path) for path in splits])
     return to_dataset(name, reading, set_kind(name).description.has_test)

@@ -108,11 +108,13 @@ def restate(folder: Path, state: State, reason: str) -> None:
 
 
 def record_stamp(folder: Path) -> list[int] | None:
-    """What tells one record.json from another without reading it."""
+    """What tells one record.json from another without reading it; None if there is none, [] if it cannot be told."""
     try:
         found = (folder / RECORD).stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        return []
     return [found.st_size, found.st_mtime_ns]
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import statistics
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -45,8 +46,25 @@ class Level(Settings):
     mAP: Share
 
 
+class SplitResult(Settings):
+    """One of the tests of a small set. `split` counts from 0; `swapped`: with query and gallery side swapped."""
+
+    split: int
+    swapped: bool
+    rank1: Share
+    mAP: Share
+    mAP_trapezoid: Share
+    cmc: list[Share]
+    queries: Count
+    """How many of the test result's per-query values are this split's; the splits' follow one another."""
+    gallery_images: Count
+
+
 class TestResult(Settings):
-    """One network on one test set. Accuracies are shares of 1; seconds are wall-clock; memory is in bytes."""
+    """One network on one test set. Accuracies are shares of 1; seconds are wall-clock; memory is in bytes.
+
+    On a set of several splits accuracies and levels are means over `splits`.
+    """
 
     test: str
     state: Literal["trained", "untrained"]
@@ -56,11 +74,13 @@ class TestResult(Settings):
     cmc: list[Share]
     """Shares of queries with a match among the first 1, 2, ... 20."""
     query_index: list[int]
-    """Positions, in the query list, of the queries that count (those with a match left)."""
+    """Positions, in the query list, of the queries that count (those with a match left); of swapped splits, in the
+    gallery list."""
     first_rank: list[int]
     """For each such query, the rank of its first match, from 1."""
     average_precision: list[Share]
     gallery_images: Count
+    """Of several splits, those that any of them may use."""
     chance: Level
     """What random scores reach on average."""
     pixels: Level | None = None
@@ -73,6 +93,20 @@ class TestResult(Settings):
     """Peak memory of the test: of the device where it is a GPU, else of the process."""
     pairs: Count
     """Scores computed; pairs / seconds["matching"] is the matching rate."""
+    splits: list[SplitResult] = []
+    """The single tests of a small set; [] for sets with one query list and one gallery."""
+    split_source: str = ""
+    """Where the splits are from, with the first digits of their hash."""
+
+    @property
+    def spread_over_splits(self) -> Level | None:
+        """Sample standard deviations over the splits; None for fewer than two."""
+        if len(self.splits) < 2:
+            return None
+        return Level(
+            rank1=statistics.stdev(split.rank1 for split in self.splits),
+            mAP=statistics.stdev(split.mAP for split in self.splits),
+        )
 
 
 class Failure(Settings):

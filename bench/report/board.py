@@ -28,6 +28,14 @@ SET_TITLES = {
     "cuhk03_labeled": "CUHK03-NP labeled",
     "msmt_all": "MSMT17 all",
     "randperson": "RandPerson",
+    "viper": "VIPeR",
+    "prid": "PRID",
+    "grid": "GRID",
+    "ilids": "i-LIDS",
+    "market_all": "Market-1501 all",
+    "cuhk03_all": "CUHK03-NP all",
+    "cuhk02": "CUHK02",
+    "cuhksysu": "CUHK-SYSU",
 }
 """Data sets as the paper writes them, in the order of its columns."""
 

@@ -6,6 +6,7 @@ they are shown.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,10 +81,18 @@ def summarise(quantity: Quantity, values: Sequence[float]) -> Summary | None:
 def at_chance(results: Sequence[TestResult]) -> bool:
     """Whether the mAP of a row's seeds on one test set is not above chance by two standard errors.
 
-    The standard error of a seed is that of its mean over queries; seeds are averaged.
+    The standard error of a seed is that of its mean over queries, of several splits that of one split's mean, since
+    splits share their persons; seeds are averaged.
     """
     gain = statistics.fmean(result.mAP - result.chance.mAP for result in results)
-    return gain <= 2 * statistics.fmean(_standard_error(result.average_precision) for result in results)
+    return gain <= 2 * statistics.fmean(_standard_error_of(result) for result in results)
+
+
+def _standard_error_of(result: TestResult) -> float:
+    ends = list(itertools.accumulate(split.queries for split in result.splits)) or [len(result.average_precision)]
+    return statistics.fmean(
+        _standard_error(result.average_precision[start:end]) for start, end in itertools.pairwise([0, *ends])
+    )
 
 
 def _standard_error(values: Sequence[float]) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.config import TEST_SETS
 from bench.journal.record import Record
 from bench.progress import sentence
-from bench.report.board import Board, Row
+from bench.report.board import SET_TITLES, Board, Row
 from bench.report.published import load_published
 
 
@@ -68,6 +68,7 @@ def notes(board: Board) -> list[str]:
         rows = [row for row in board.rows if row.train == train]
         lines += [_differences(trait, board, rows, f" ({train})") for trait in DATA_TRAITS]
         lines += [_test_data(board, rows, test) for test in TEST_SETS[train]]
+    lines += [_splits(board, test) for test in board.tests]
     if any(record.provenance.dirty for row in board.rows for record in row.records):
         lines.append("Runs with uncommitted changes cannot be reproduced from their commit.")
     published = load_published()[board.study.published]
@@ -128,6 +129,17 @@ def _test_data(board: Board, rows: Sequence[Row], test: str) -> str:
     values = {board.name_of(row): [result.fingerprint[:8] for result in row.results(test)] for row in rows}
     groups = _groups({name: found for name, found in values.items() if found})
     return f"Rows differ in test data ({test}): {groups}; their accuracies cannot be compared." if groups else ""
+
+
+def _splits(board: Board, test: str) -> str:
+    """On which splits a small set was tested, "" for other sets."""
+    results = [result for row in board.rows for result in row.results(test) if result.splits]
+    sources = dict.fromkeys(result.split_source for result in results)
+    if not sources:
+        return ""
+    count = len({split.split for split in results[0].splits})
+    ways = ", each both ways" if any(split.swapped for split in results[0].splits) else ""
+    return f"{SET_TITLES[test]}: mean over {count} split{'s' * (count > 1)}{ways}: {'; or '.join(sources)}."
 
 
 def _groups(values: Mapping[str, Sequence[str]]) -> str:

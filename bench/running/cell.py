@@ -77,6 +77,8 @@ class CellTask:
     overrides: dict[str, Any] = field(default_factory=dict)
     progress: Progress = QUIET
     save_seconds: float = SAVE_SECONDS
+    splits: tuple[Path, ...] = ()
+    """Files of splits for small test sets, instead of those that come with these."""
 
     @property
     def folder(self) -> Path:
@@ -264,7 +266,7 @@ class _Run:
         return evaluate(model, dataset, images, settings, state, task.untrained, task.progress, task.folder, self.pulse)
 
     def _dataset(self, name: str) -> Dataset:
-        return load_dataset(name, self.task.data_dir, msmt_release=self.task.msmt_release)
+        return load_dataset(name, self.task.data_dir, self.task.msmt_release, self.task.splits)
 
     def _images(self, dataset: Dataset, split: str) -> np.ndarray:
         size, task = self.task.config.input, self.task

@@ -83,7 +83,6 @@ class Ledger:
     scheduler: Callable[[], Scheduler]
     say: Callable[[str], None] = _nobody
     """Is told what takes long."""
-    patience: float = life.PATIENCE
     notes: list[str] = field(default_factory=list)
     """What could not be found out, one sentence each."""
     faults: dict[Path, Unreadable] = field(default_factory=dict)
@@ -176,7 +175,7 @@ class Ledger:
         """Of the folders whose heartbeats clocks that disagree have dated, those where it changes."""
         folders = [folder for folders in self._folders.values() for folder in folders]
         doubtful = {folder.path: folder.heartbeat for folder in folders if self._lives(folder) is None}
-        return life.changing(doubtful, self.say, self.patience)
+        return life.changing(doubtful, self.say)
 
     def _runs(self, folder: _Folder) -> bool:
         found = self._lives(folder)
@@ -295,7 +294,7 @@ def _key(config: CellConfig, numerics: Mapping[str, int]) -> str:
 def _recorded(path: Path) -> float:
     """When the record of a cell was written, in seconds since 1970."""
     stamp = record_stamp(path)
-    return stamp[1] / 1e9 if stamp is not None else 0.0
+    return stamp[1] / 1e9 if stamp else 0.0
 
 
 def _progress(heartbeat: Heartbeat) -> str:

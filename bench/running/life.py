@@ -26,18 +26,16 @@ def lives(folder: Path, heartbeat: Heartbeat | None) -> bool | None:
     return is_fresh(folder, heartbeat, time.time())
 
 
-def changing(
-    heartbeats: Mapping[Path, Heartbeat], say: Callable[[str], None], patience: float = PATIENCE
-) -> frozenset[Path]:
+def changing(heartbeats: Mapping[Path, Heartbeat], say: Callable[[str], None]) -> frozenset[Path]:
     """The folders, of those given with their heartbeats, in which the heartbeat changes while one waits."""
     hosts = ", ".join(sorted({heartbeat.host for heartbeat in heartbeats.values()}))
     say(
         f"the clock of this machine, of its disk, or of {hosts} is wrong; "
-        f"looking for up to {patience:.0f} s which runs there go on"
+        f"looking for up to {PATIENCE:.0f} s which runs there go on"
     )
     changed: set[Path] = set()
-    end = time.monotonic() + patience
+    end = time.monotonic() + PATIENCE
     while heartbeats.keys() - changed and time.monotonic() < end:
-        time.sleep(min(1.0, patience / 10))
+        time.sleep(min(1.0, PATIENCE / 10))
         changed |= {folder for folder, heartbeat in heartbeats.items() if read_heartbeat(folder) != heartbeat}
     return frozenset(changed)

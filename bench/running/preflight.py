@@ -13,12 +13,13 @@ import torch
 from bench.config import CellConfig
 from bench.data import Dataset, load_dataset
 from bench.data.cache import load_images
+from bench.data.splits import files_not_needed
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.provenance import check_kernel
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.reading import Unreadable
-from bench.journal.record import read_record
+from bench.journal.record import TestResult, read_record
 from bench.locks import NoLocks, try_lock
 from bench.network.backbone import build_backbone
 from bench.progress import QUIET, Progress
@@ -60,6 +61,8 @@ class RunOptions:
     tests: tuple[str, ...] | None = None
     untrained: bool = False
     msmt_release: str | None = None
+    splits: tuple[Path, ...] = ()
+    """Files of splits for small test sets, instead of those that come with these."""
     preset: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     progress: Progress = QUIET
@@ -105,6 +108,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 untrained=options.untrained,
                 weights_file=cell.weights_file,
                 msmt_release=options.msmt_release,
+                splits=options.splits,
                 preset=options.preset,
                 overrides=options.overrides,
                 progress=options.progress,
@@ -188,7 +192,9 @@ def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Data
     names = dict.fromkeys(cell.config.train for cell in cells)
     for train in list(names):
         names |= dict.fromkeys(tests_of(train, options.tests))
-    datasets = {name: load_dataset(name, options.data_dir, msmt_release=options.msmt_release) for name in names}
+    if useless := files_not_needed(options.splits, names):
+        raise UserError(f"--splits: {useless[0]}, and no run is tested on that; tested on: {', '.join(names)}")
+    datasets = {name: load_dataset(name, options.data_dir, options.msmt_release, options.splits) for name in names}
     kinds = {dataset.standin for dataset in datasets.values()}
     if len(kinds) > 1:
         listed = ", ".join(f"{name} ({dataset.standin or 'real'})" for name, dataset in datasets.items())
@@ -205,9 +211,15 @@ def _check_results(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> N
         for result in record.tests if record is not None else []:
             if result.test in task.tests and result.fingerprint != datasets[result.test].fingerprint:
                 raise UserError(
-                    f"{result.test} has changed on disk since {task.cell} was tested on it; to test all anew, "
+                    f"{_changed(result, datasets[result.test])} since {task.cell} was tested on it; to test all anew, "
                     f"move {task.results / 'runs'} away or use another --results"
                 )
+
+
+def _changed(result: TestResult, dataset: Dataset) -> str:
+    if result.split_source == dataset.split_source:
+        return f"{result.test} has changed on disk"
+    return f"the splits of {result.test} have changed from {result.split_source} to {dataset.split_source}"
 
 
 def _footprint(label: str, config: CellConfig, head: str, device: str) -> Footprint:
@@ -234,9 +246,11 @@ def _check_budgets(tasks: Sequence[CellTask], footprints: Sequence[Footprint], d
         persons = len({record.person for record in datasets[task.config.train].train})
         asked = {"training": (persons, persons)}
         asked |= {f"test {name}": (len(datasets[name].query), len(datasets[name].gallery)) for name in task.tests}
+        turned = {f"test {name}" for name in task.tests if datasets[name].both_ways}
         for what, (queries, gallery) in asked.items():
             try:
-                work = Work(queries, gallery, footprint.bytes_per_image(settings.scoring), footprint.pair_bytes)
+                size = footprint.bytes_per_image(settings.scoring)
+                work = Work(queries, gallery, size, footprint.pair_bytes, what in turned)
                 plan_scoring(work, int(settings.memory_gib * 2**30))
             except UserError as fault:
                 raise UserError(f"{task.label}, {what}: {fault}") from fault

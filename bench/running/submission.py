@@ -38,7 +38,12 @@ def absolute(task: CellTask) -> CellTask:
     weights = task.weights_file.absolute() if task.weights_file is not None else None
     head = str(Path(task.head).absolute()) if task.head.endswith(".py") else task.head
     return dataclasses.replace(
-        task, results=task.results.absolute(), data_dir=task.data_dir.absolute(), weights_file=weights, head=head
+        task,
+        results=task.results.absolute(),
+        data_dir=task.data_dir.absolute(),
+        weights_file=weights,
+        head=head,
+        splits=tuple(path.absolute() for path in task.splits),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -69,8 +68,7 @@ def footprint(
         except Exception as fault:  # torch raises whatever an unusable size leads it to
             raise UserError(words_of(fault)) from fault
     print(f"trying {head}, for at most {TRIAL_SECONDS} s", file=sys.stderr, flush=True)
-    path = str(Path(head).absolute()) if head.endswith(".py") else head
-    tried = apart(_try, path, digest, shape, options, batch, device_kind)
+    tried = apart(_try, head, digest, shape, options, batch, device_kind)
     if tried.problem:
         raise UserError(f"{tried.problem}; try `bench check-head {head}`")
     return tried.value

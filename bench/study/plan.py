@@ -29,7 +29,7 @@ from bench.config import (
     one_of,
     validate,
 )
-from bench.data import NAMES
+from bench.data import NAMES, describe
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.record import Record, Started
@@ -145,7 +145,7 @@ def plan(
 
     `select` holds "all", heads, row labels or paths of head files. Raises UserError for anything unknown.
     """
-    train_sets = [one_of("training set", name, TEST_SETS) for name in train or study.train]
+    train_sets = [_training_set(name) for name in train or study.train]
     if seeds is None:
         seeds = range(preset.seeds or study.seeds)
     rows = _select_rows(study, select)
@@ -158,15 +158,22 @@ def plan(
     ]
 
 
+def _training_set(name: str) -> str:
+    if name in NAMES and not describe()[name].has_training:
+        raise UserError(f"{name} is for testing only; choose another --train")
+    return one_of("training set", name, TEST_SETS)
+
+
 def tests_of(train: str, asked: Iterable[str] | None) -> tuple[str, ...]:
     """The test sets of a training set. Raises UserError for unknown ones and for persons that would be in both."""
     if asked is None:
         return TEST_SETS[train]
     tests = tuple(one_of("test set", name, NAMES) for name in dict.fromkeys(asked))
-    if train == "msmt_all" and "msmt" in tests:
-        raise UserError("msmt_all trains on the test persons of msmt: choose another --test")
     for name in tests:
-        if name in ("msmt_all", "randperson"):
+        # Boxes apart, the labeled images of CUHK03-NP are the detected ones.
+        if train == f"{name.removesuffix('_labeled')}_all":
+            raise UserError(f"{train} trains on the test persons of {name}: choose another --test")
+        if not describe()[name].has_test:
             raise UserError(f"{name} has no query and gallery: it is for training only; choose another --test")
     return tests
 

@@ -14,17 +14,21 @@ QUERY_CHUNK = 256
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be scored: numbers of images, and the bytes that one image's representation and one pair take."""
+    """What is to be scored: numbers of images, and the bytes that one image's representation and one pair take.
+
+    `both_ways`: each pair is scored a second time, with the gallery's image as the query.
+    """
 
     queries: int
     gallery: int
     bytes_per_image: int
     pair_bytes: int
+    both_ways: bool = False
 
     @property
     def bytes_per_query(self) -> int:
         """Bytes that a query takes while its chunk is scored: its representation and its scores."""
-        return self.bytes_per_image + 4 * self.gallery
+        return self.bytes_per_image + 4 * self.gallery * (2 if self.both_ways else 1)
 
     def least_budget(self) -> int:
         """The smallest budget in bytes that `plan_scoring` takes."""

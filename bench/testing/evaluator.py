@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -20,8 +21,9 @@ from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
 from bench.testing.metrics import QueryRanks, RankMetrics, chance_level, rank_queries, summarise
-from bench.testing.partial import PartialTest
+from bench.testing.partial import PartialScores, PartialTest
 from bench.testing.scoring import PartialChunk, Scorer
+from bench.testing.splits import rank_splits, score_sides, split_results
 
 PIXEL_GRID = (8, 4)
 """Cells, high x wide, over which the pooled-pixel baseline averages colours."""
@@ -38,9 +40,10 @@ def evaluate(
     folder: Path | None = None,
     pulse: Pulse | None = None,
 ) -> TestResult:
-    """Test a network on the query and gallery of a data set; `images` holds the queries, then the gallery.
+    """Test a network on the query and gallery of a data set; `images` holds its test images (`split_records`).
 
-    In `folder` lies what a test needs to go on after an interruption, and what memory does not hold.
+    On a set of several splits all is encoded and scored once, and the result is the mean over the splits. In `folder`
+    lies what a test needs to go on after an interruption, and what memory does not hold.
 
     Raises CellFailed for scores that are NaN, or when the same-camera rule leaves no query a match.
     """
@@ -49,41 +52,62 @@ def evaluate(
     watch = Stopwatch(model.device)
     reset_peak(model.device)
     key = digest([model.weights_hash(), dataset.fingerprint, settings.model_dump()]) if folder else ""
-    positions = np.arange(queries + gallery)
     what = f"test {dataset.name}" + ("" if state == "trained" else f" ({state})")
-    pulse.enter(Place(phase="testing", what=what.removeprefix("test "), total=queries * gallery))
+    pairs = queries * gallery * (2 if dataset.both_ways else 1)
+    pulse.enter(Place(phase="testing", what=what.removeprefix("test "), total=pairs))
     with pulse.interruption.deferred():
-        sides = positions[:queries], positions[queries:]
-        scorer = Scorer(model, images, *sides, settings, watch, folder, pulse, key, progress)
+        sides = _sides(dataset)
+        scorer = Scorer(model, images, *sides, settings, watch, folder, pulse, key, progress, dataset.both_ways)
         if not scorer.plan.trivial:
             progress.say(f"{what}: {scorer.plan}")
-        partial = PartialTest(folder / f"partial-{dataset.name}-{state}.npz", key) if folder else None
-        ranks = _rank_all(scorer, dataset, partial, pulse, watch, progress, what)
-    metrics = _summarise(ranks, dataset)
-    chance_rank1, chance_map = chance_level(ranks)
+        kind = PartialScores if dataset.splits else PartialTest
+        partial = kind(folder / f"partial-{dataset.name}-{state}.npz", key) if folder else None
+        if dataset.splits:
+            scores = score_sides(scorer, partial, pulse, watch, progress, what)
+            with watch.phase("ranking"):
+                ranks = rank_splits(dataset, scores)
+        else:
+            ranks = [_rank_all(scorer, dataset, partial, pulse, watch, progress, what)]
+    metrics = [_summarise(part, dataset) for part in ranks]
+    chance = [chance_level(part) for part in ranks]
+    whole = QueryRanks.join(ranks)
     result = TestResult(
         test=dataset.name,
         state=state,
-        rank1=metrics.rank1,
-        mAP=metrics.mAP,
-        mAP_trapezoid=metrics.mAP_trapezoid,
-        cmc=metrics.cmc.tolist(),
-        query_index=ranks.index.tolist(),
-        first_rank=ranks.first_rank.tolist(),
-        average_precision=ranks.average_precision.tolist(),
+        **_means(metrics),
+        cmc=np.mean([part.cmc for part in metrics], axis=0).tolist(),
+        query_index=whole.index.tolist(),
+        first_rank=whole.first_rank.tolist(),
+        average_precision=whole.average_precision.tolist(),
         gallery_images=gallery,
-        chance=Level(rank1=chance_rank1, mAP=chance_map),
+        chance=Level(rank1=fmean(rank1 for rank1, _ in chance), mAP=fmean(mAP for _, mAP in chance)),
         pixels=pixel_baseline(dataset, images) if baselines else None,
         fingerprint=dataset.fingerprint,
         standin=dataset.standin,
         seconds=watch.seconds,
         peak_bytes=peak_bytes(model.device),
-        pairs=queries * gallery,
+        pairs=queries * gallery if model.head.symmetric else pairs,
+        splits=split_results(dataset, ranks, metrics) if dataset.splits else [],
+        split_source=dataset.split_source,
     )
     if partial:
         partial.delete()
     scorer.close()
     return result
+
+
+def _sides(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of queries and gallery among the test images; one and the same array where both are the same images."""
+    queries, gallery = len(dataset.query), len(dataset.gallery)
+    if dataset.one_side:
+        every = np.arange(queries)
+        return every, every
+    positions = np.arange(queries + gallery)
+    return positions[:queries], positions[queries:]
+
+
+def _means(metrics: list[RankMetrics]) -> dict[str, float]:
+    return {name: fmean(getattr(part, name) for part in metrics) for name in ("rank1", "mAP", "mAP_trapezoid")}
 
 
 def pixel_baseline(dataset: Dataset, images: NDArray[np.uint8]) -> Level:
@@ -93,6 +117,12 @@ def pixel_baseline(dataset: Dataset, images: NDArray[np.uint8]) -> Level:
         batch = to_float(pick(images, np.arange(start, min(start + 256, len(images)))), torch.device("cpu"))
         pooled.append(F.normalize(F.adaptive_avg_pool2d(batch, PIXEL_GRID).flatten(1), dim=1))
     features = torch.cat(pooled)
+    query, gallery = _sides(dataset)
+    if dataset.splits:
+        scores = (features[query] @ features[gallery].T).numpy()
+        scores = np.stack((scores, scores), axis=1) if dataset.both_ways else scores
+        metrics = _means([_summarise(ranks, dataset) for ranks in rank_splits(dataset, scores)])
+        return Level(rank1=metrics["rank1"], mAP=metrics["mAP"])
     parts = []
     queries = len(dataset.query)
     for start in range(0, queries, 256):

@@ -35,16 +35,14 @@ class PartialTest:
         ranks = None
         if int(arrays["done"]):
             ranks = QueryRanks(**{field.name: arrays[field.name] for field in fields(QueryRanks)})
-        seconds = dict(zip(arrays["phases"].tolist(), arrays["seconds"].tolist(), strict=True))
-        return int(arrays["done"]), ranks, seconds, _chunk(arrays)
+        return int(arrays["done"]), ranks, _seconds(arrays), _chunk(arrays)
 
     def save(
         self, done: int, ranks: QueryRanks | None, seconds: dict[str, float], chunk: PartialChunk | None = None
     ) -> None:
         """Store the ranks of the first `done` queries and what is scored of the next."""
         arrays = {field.name: getattr(ranks, field.name) for field in fields(QueryRanks)} if ranks is not None else {}
-        phases, spent = np.array(list(seconds), dtype=str), np.array(list(seconds.values()), dtype=float)
-        _save(self.path, self.key, {**arrays, "done": done, "phases": phases, "seconds": spent, **_arrays(chunk)})
+        _save(self.path, self.key, {**arrays, "done": done, **_phases(seconds), **_arrays(chunk)})
 
     def delete(self) -> None:
         """Forget it: the test is finished."""
@@ -58,14 +56,26 @@ class PartialScores:
     path: Path
     key: str
 
-    def load(self) -> tuple[NDArray[np.float32] | None, float, PartialChunk | None]:
-        """The finished rows, the seconds they took, and the chunk under way; (None, 0, None) if nothing fits."""
+    def load(self) -> tuple[NDArray[np.float32] | None, dict[str, float], PartialChunk | None]:
+        """The finished rows, seconds by phase, and the chunk under way; (None, {}, None) if nothing fits."""
         arrays = _load(self.path, self.key)
-        return (None, 0.0, None) if arrays is None else (arrays["rows"], float(arrays["seconds"]), _chunk(arrays))
+        return (None, {}, None) if arrays is None else (arrays["rows"], _seconds(arrays), _chunk(arrays))
 
-    def save(self, rows: NDArray[np.float32], seconds: float, chunk: PartialChunk) -> None:
+    def save(self, rows: NDArray[np.float32], seconds: dict[str, float], chunk: PartialChunk | None) -> None:
         """Store the finished rows and what is scored of the next."""
-        _save(self.path, self.key, {"rows": rows, "seconds": seconds, **_arrays(chunk)})
+        _save(self.path, self.key, {"rows": rows, **_phases(seconds), **_arrays(chunk)})
+
+    def delete(self) -> None:
+        """Forget it: the work is finished."""
+        self.path.unlink(missing_ok=True)
+
+
+def _phases(seconds: dict[str, float]) -> dict[str, NDArray]:
+    return {"phases": np.array(list(seconds), dtype=str), "seconds": np.array(list(seconds.values()), dtype=float)}
+
+
+def _seconds(arrays: dict[str, NDArray]) -> dict[str, float]:
+    return dict(zip(arrays["phases"].tolist(), arrays["seconds"].tolist(), strict=True))
 
 
 def _arrays(chunk: PartialChunk | None) -> dict[str, Any]:
@@ -81,7 +91,7 @@ def _chunk(arrays: dict[str, NDArray]) -> PartialChunk | None:
 def _load(path: Path, key: str) -> dict[str, NDArray] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(file) if str(file["key"]) == key else None
+            return dict(file) if str(file["key"]) == key and "phases" in file else None
     except Exception:  # a damaged file costs the work that it held; zipfile and numpy raise many kinds of error
         return None
 

@@ -36,7 +36,7 @@ block that holds others too is whole."""
 
 @dataclass
 class PartialChunk:
-    """A chunk of queries that is being scored: `scores` [queries of the chunk, G], of which `pairs` are done."""
+    """A chunk of queries that is being scored: `scores` as `Scorer.chunks` gives them, of which `pairs` are done."""
 
     start: int
     scores: Tensor
@@ -59,7 +59,8 @@ class Scorer:
     `images` [n, 3, H, W] uint8 holds all images, `query` [Q] and `gallery` [G] positions in it. `spill` is the folder
     for representations that memory does not hold; None keeps nothing on disk. `watch` gets the seconds of "encoding"
     and "matching". With a `key`, which tells of network and images, representations that were stored before an
-    interruption are taken up again; `close` deletes them. Raises UserError as `plan_scoring` does.
+    interruption are taken up again; `close` deletes them. `both_ways` scores each pair a second time, with the
+    gallery's image as the query. Raises UserError as `plan_scoring` does.
     """
 
     model: Matcher
@@ -72,6 +73,7 @@ class Scorer:
     pulse: Pulse = field(default_factory=Pulse)
     key: str = ""
     progress: Progress = QUIET
+    both_ways: bool = False
 
     def __post_init__(self) -> None:
         check_not_empty(len(self.query), len(self.gallery))
@@ -79,7 +81,8 @@ class Scorer:
         self._like = self.model.encode_all(self.images, self.query[:1], 1, self.settings.scoring)
         self._kept: Repr | None = None
         budget = int(self.settings.memory_gib * 2**30)
-        work = Work(len(self.query), len(self.gallery), self._like.bytes_per_image, self.model.head.pair_bytes())
+        size, pair_bytes = self._like.bytes_per_image, self.model.head.pair_bytes()
+        work = Work(len(self.query), len(self.gallery), size, pair_bytes, self.both_ways)
         self.plan = plan_scoring(work, budget, self._room(), self.settings.batch)
 
     def _room(self) -> int:
@@ -98,11 +101,12 @@ class Scorer:
     ) -> Iterator[tuple[int, Tensor]]:
         """(first query of a chunk, scores [queries of the chunk, G] on the CPU), from query `first` on.
 
+        Both ways: [queries of the chunk, 2, G], where [i, 1, j] has gallery image j as the query and i as the image.
         The scores lie in one buffer: the next chunk overwrites them. `advance` is told the pairs of each finished
         block. Nothing is encoded twice where memory or disk holds it. `keep` stores what is done of a chunk, to be
         given back as `resumed`; it is called when it is time to save.
         """
-        buffer = torch.empty(self.plan.query_chunk, len(self.gallery))
+        buffer = torch.empty(self.plan.query_chunk, *((2,) if self.both_ways else ()), len(self.gallery))
         with self._gallery_blocks() as blocks:
             for start in range(first, len(self.query), self.plan.query_chunk):
                 queries = self._queries(start, min(start + self.plan.query_chunk, len(self.query)))
@@ -123,12 +127,22 @@ class Scorer:
             if keep is not None:
                 self.pulse.safe_point(lambda: keep(chunk))
 
-        done = chunk.pairs
-        for left, block in blocks(done // len(queries)):
+        done, ways = chunk.pairs, 2 if self.both_ways else 1
+        for left, block in blocks(done // (ways * len(queries))):
             with self.watch.phase("matching"):
-                part = chunk.scores[:, left : left + len(block)]
-                skip = max(0, done - left * len(queries))
-                score_all(self.model.head, queries, block, self.plan.block_bytes, part, note, skip)
+                part = chunk.scores[..., left : left + len(block)]
+                skip = max(0, done - ways * left * len(queries))
+                head, size = self.model.head, self.plan.block_bytes
+                if not self.both_ways:
+                    score_all(head, queries, block, size, part, note, skip)
+                    continue
+                pairs = len(queries) * len(block)
+                score_all(head, queries, block, size, part[:, 0], note, min(skip, pairs))
+                if head.symmetric:
+                    part[:, 1] = part[:, 0]
+                    note(pairs - max(0, skip - pairs))
+                else:
+                    score_all(head, block, queries, size, part[:, 1].T, note, max(0, skip - pairs))
 
     def _tell(self, pairs: int, advance: Advance | None) -> None:
         self.pulse.advance(pairs)

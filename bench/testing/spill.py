@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -40,8 +41,12 @@ class SpilledRepr:
             if self._lasting:
                 self._folder = _place(folder, key)
                 self._folder.mkdir(exist_ok=True)
+            elif folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
             else:
-                self._folder = Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
+                # Not from tempfile, whose folders nobody else may enter.
+                self._folder = folder / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+                self._folder.mkdir()
             self.done = self._marked(count)
             if not self.done:
                 for name, tensor in self._like.items():

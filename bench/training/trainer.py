@@ -183,12 +183,12 @@ class Trainer:
         partial = PartialScores(self.folder / "partial-sampling.npz", key)
         rows, seconds, chunk = partial.load()
         parts = [rows] if rows is not None else []
-        self.watch.add({"sampling": seconds})
-        before = self.watch.so_far()["sampling"] - seconds
+        self.watch.add(seconds)
+        before = self.watch.so_far()["sampling"] - seconds.get("sampling", 0.0)
 
         def keep(unfinished: PartialChunk) -> str:
             rows = np.concatenate(parts) if parts else np.empty((0, len(chosen)), np.float32)
-            partial.save(rows, self.watch.so_far()["sampling"] - before, unfinished)
+            partial.save(rows, {"sampling": self.watch.so_far()["sampling"] - before}, unfinished)
             return f"epoch {epoch + 1} sampling {unfinished.place}"
 
         for _, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):

@@ -122,7 +122,8 @@ def test_deep_check_names_the_image_that_cannot_be_opened(tmp_path: Path, name: 
     WRITERS[name](tmp_path)
     whole = check_one(name, tmp_path, deep=True, workers=2)
     assert not any("cannot be opened" in fault for fault in whole.faults)
-    damaged = load_dataset(name, tmp_path).train[0].path
+    dataset = load_dataset(name, tmp_path)
+    damaged = (dataset.train or dataset.query)[0].path
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-20] + b"\0" * 20)
     report = check_one(name, tmp_path, deep=True, workers=2)

@@ -1,6 +1,6 @@
-"""The four domains: what people wear there, what the places look like, how the pictures are taken."""
+"""The domains: what people wear there, what the places look like, how the pictures are taken."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.data.standin.people import Wardrobe
 
@@ -151,4 +151,71 @@ RANDPERSON = Domain(
     jitter=0.06,
 )  # fmt: skip
 
-DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (MARKET, CUHK03, MSMT, RANDPERSON)}
+VIPER = replace(
+    MARKET,
+    name="viper",
+    key=5,
+    cameras=2,
+    optics=Optics((0.75, 1.3), (0.6, 1.35), (0.75, 1.35), (0.4, 1.3), (3, 8), (90, 90)),
+    scenes=("street", "foliage"),
+    ground=("grey", "silver", "olive"),
+    height=(128, 128),
+    aspect=(0.375, 0.375),
+    occlusion=0.06,
+)
+PRID = replace(
+    MSMT,
+    name="prid",
+    key=6,
+    cameras=2,
+    optics=Optics((0.7, 1.35), (0.6, 1.3), (0.75, 1.35), (0.4, 1.2), (2, 6), (90, 90)),
+    scenes=("street", "wall"),
+    ground=("silver", "grey", "beige"),
+    height=(128, 128),
+    aspect=(0.5, 0.5),
+    occlusion=0.05,
+    daylight=0.0,
+)
+GRID = replace(
+    MSMT,
+    name="grid",
+    key=7,
+    cameras=6,
+    optics=Optics((0.75, 1.25), (0.55, 1.2), (0.8, 1.35), (0.8, 2.0), (4, 9), (80, 88)),
+    scenes=("corridor", "wall"),
+    ground=("charcoal", "grey", "brown"),
+    height=(120, 260),
+    aspect=(0.33, 0.5),
+    occlusion=0.2,
+    daylight=0.0,
+)
+ILIDS = replace(
+    MSMT,
+    name="ilids",
+    key=8,
+    cameras=2,
+    optics=Optics((0.8, 1.25), (0.65, 1.3), (0.8, 1.3), (0.5, 1.5), (3, 8), (82, 90)),
+    scenes=("corridor", "shop"),
+    ground=("grey", "silver", "beige"),
+    height=(120, 220),
+    aspect=(0.33, 0.5),
+    occlusion=0.35,
+    daylight=0.0,
+)
+CUHK02 = replace(CUHK03, name="cuhk02", key=9, cameras=10, scenes=("corridor", "wall", "foliage"), height=(160, 160))
+CUHKSYSU = replace(
+    MARKET,
+    name="cuhksysu",
+    key=10,
+    cameras=40,
+    optics=Optics((0.8, 1.25), (0.6, 1.35), (0.75, 1.3), (0.1, 1.0), (1, 5), (85, 92)),
+    scenes=("street", "shop", "foliage", "wall", "corridor"),
+    ground=("silver", "grey", "olive", "beige", "charcoal", "brown"),
+    height=(140, 400),
+    aspect=(0.33, 0.5),
+)
+"""Its cameras are the scenes: hand-held ones and films, of which nobody counted the cameras."""
+
+DOMAINS: dict[str, Domain] = {
+    domain.name: domain for domain in (MARKET, CUHK03, MSMT, RANDPERSON, VIPER, PRID, GRID, ILIDS, CUHK02, CUHKSYSU)
+}

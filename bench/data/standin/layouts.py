@@ -1,16 +1,13 @@
-"""File names, folders and counts of every set, as pure data: a plan says which image goes where before one is drawn."""
+"""File names, folders and counts of the sets, as pure data: a plan says which image goes where before one is drawn."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
+from bench.data.standin import small_layouts
 from bench.data.standin.cameras import Shot
 from bench.data.standin.domains import DOMAINS
-
-TRAIN, TEST, DISTRACTORS, FAILED = 0, 1, 2, 3
-"""Splits of a domain: persons of different splits are different draws even where their numbers are the same."""
+from bench.data.standin.planned import DISTRACTORS, FAILED, TEST, TRAIN, PlannedImage, SetPlan, cameras_of, spread
 
 _DAYTIMES = ("morning", "noon", "afternoon")
 _SCENE_OFFSETS = (0, 2, 4, 6, 8, 9, 10, 12, 13, 14, 15, 19)
@@ -37,7 +34,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class SizeCounts:
-    """The counts of all sets at one size."""
+    """The counts of the large sets at one size."""
 
     market: Counts
     detected: Counts
@@ -72,26 +69,6 @@ SIZES: dict[str, SizeCounts] = {
 }
 
 
-class PlannedImage(NamedTuple):
-    """One image to be drawn: its path below the set's folder, the person its name states (-1 and 0 as in
-    Market-1501), the part it belongs to (train, val, query, gallery) and what decides its pixels."""
-
-    path: str
-    person: int
-    part: str
-    shot: Shot
-
-
-@dataclass(frozen=True)
-class SetPlan:
-    """One set: `folder` below the root, `images`, `texts` as (path, content), and the folders that get a marker."""
-
-    folder: str
-    images: tuple[PlannedImage, ...]
-    texts: tuple[tuple[str, str], ...]
-    marked: tuple[str, ...]
-
-
 class _Slot(NamedTuple):
     """One image of one person before it has a name. `person` and `image` count from 0 within the split."""
 
@@ -102,32 +79,19 @@ class _Slot(NamedTuple):
     camera: int
 
 
-def spread(total: int, persons: int) -> list[int]:
-    """`total` images over `persons` as evenly as whole numbers allow."""
-    return [total * (i + 1) // persons - total * i // persons for i in range(persons)]
-
-
-def _cameras(domain: str, split: int, person: int, least: int) -> list[int]:
-    """The cameras that see a person: at least two and at least `least`, the same at every size and seed."""
-    rng = np.random.default_rng([DOMAINS[domain].key, split, person])
-    cameras = DOMAINS[domain].cameras
-    many = int(rng.integers(2, min(cameras, 6) + 1))
-    return [int(c) for c in rng.permutation(cameras)[: max(many, least)]]
-
-
 def _slots(domain: str, counts: Counts) -> Iterator[_Slot]:
     """Every image of a set. A person's queries are of different cameras, as in the real sets, and the gallery goes
     round the same cameras: two or more gallery images mean that each query has a match in another camera."""
     val = spread(counts.val, counts.train_persons)
     for person, many in enumerate(spread(counts.train, counts.train_persons)):
-        seen_by = _cameras(domain, TRAIN, person, 2)
+        seen_by = cameras_of(domain, TRAIN, person, 2)
         for image in range(many):
             part = "val" if image >= many - val[person] else "train"
             yield _Slot(TRAIN, part, person, image, seen_by[image % len(seen_by)])
     if counts.test_persons:
         per_query, per_gallery = (spread(total, counts.test_persons) for total in (counts.query, counts.gallery))
         for person, (queries, gallery) in enumerate(zip(per_query, per_gallery, strict=True)):
-            seen_by = _cameras(domain, TEST, person, queries)
+            seen_by = cameras_of(domain, TEST, person, queries)
             for image in range(queries + gallery):
                 part, turn = ("query", image) if image < queries else ("gallery", image - queries)
                 yield _Slot(TEST, part, person, image, seen_by[turn % len(seen_by)])
@@ -185,8 +149,8 @@ def _msmt(counts: SizeCounts) -> SetPlan:
         lists[slot.part].append(f"{path} {slot.person}\n")
         folder = "train" if slot.split == TRAIN else "test"
         images.append(PlannedImage(f"{folder}/{path}", slot.person, slot.part, _shot("msmt", slot, daytime)))
-    texts = tuple((f"list_{part}.txt", "".join(lines)) for part, lines in lists.items())
-    return SetPlan("MSMT17_V1", tuple(images), texts, (".",))
+    files = tuple((f"list_{part}.txt", "".join(lines).encode()) for part, lines in lists.items())
+    return SetPlan("MSMT17_V1", tuple(images), files, (".",))
 
 
 def _randperson(counts: SizeCounts) -> SetPlan:
@@ -200,9 +164,9 @@ def _randperson(counts: SizeCounts) -> SetPlan:
 
 
 _PLANS = {"market": _market, "cuhk03": _cuhk03, "msmt": _msmt, "randperson": _randperson}
-SETS: tuple[str, ...] = tuple(_PLANS)
+SETS: tuple[str, ...] = (*_PLANS, *small_layouts.PLANS)
 
 
 def plan(name: str, size: str) -> SetPlan:
     """What is to be written for the set `name` (one of SETS) at `size` (one of SIZES); KeyError for others."""
-    return _PLANS[name](SIZES[size])
+    return _PLANS[name](SIZES[size]) if name in _PLANS else small_layouts.PLANS[name](size)

@@ -47,8 +47,8 @@ def write_standin(
 ) -> dict[str, int]:
     """Write generated sets below `root`, in the real sets' layouts; return the number of images written per set.
 
-    `size` is one of tiny, demo, full; `seed` >= 0; `sets` some of market, cuhk03, msmt, randperson. The files depend
-    on these alone: `workers` (processes; None = as many as there are cores) changes no byte. A set that is
+    `size` is one of tiny, demo, full; `seed` >= 0; `sets` some of `layouts.SETS`. The files depend on these alone:
+    `workers` (processes; None = as many as there are cores) changes no byte. A set that is
     already complete with the same size, seed and generator version is left as it is and counts 0 (with `progress`,
     a line on stderr says so); what an interrupted call left behind is drawn anew. A set appears under its name only
     when complete.
@@ -211,8 +211,8 @@ def _write_set(
     for done in counts:
         bar.update(done)
         written += done
-    for path, text in set_plan.texts:
-        (draft / path).write_text(text, encoding="utf-8", newline="\n")
+    for path, content in set_plan.files:
+        (draft / path).write_bytes(content)
     for folder in set_plan.marked:
         _write_marker(draft / folder, stamp)
     draft.rename(root / set_plan.folder)
