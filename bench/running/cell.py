@@ -100,14 +100,14 @@ def run_cell(task: CellTask, observe: Observer | None = None) -> int:
     signals end it with what it has saved. `observe` is told what it is doing, as `Pulse` says.
     """
     interruption = Interruption()
-    with interruption.watching(), tolerant_streams():
-        try:
+    try:
+        with tolerant_streams(), interruption.watching():
             try:
                 return _run_in_folder(task, Pulse(task.folder, interruption, task.save_seconds, observe))
             finally:
                 interruption.leave()
-        except Interrupted:
-            return INTERRUPTED
+    except Interrupted:
+        return INTERRUPTED
 
 
 def _run_in_folder(task: CellTask, pulse: Pulse) -> int:

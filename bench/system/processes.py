@@ -108,7 +108,12 @@ def how_it_ended(exit_code: int) -> str:
 
 
 def follow_parent() -> None:
-    """In a process that another one started: send this one SIGTERM as soon as the other has ended, however it did."""
+    """In a process that another one started: send this one SIGTERM as soon as the other has ended, however it did.
+
+    Where nobody listens to Ctrl-C (before, and after), it ends the process without a traceback.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()

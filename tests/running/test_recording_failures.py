@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import metadata
 
 import pytest
@@ -25,7 +26,7 @@ class Odd(Exception):
 
 
 @pytest.fixture
-def task(tmp_path, one_thread) -> CellTask:
+def task(tmp_path) -> Iterator[CellTask]:
     """A run that fails as soon as it looks for its data. It runs in this process."""
     planned = plan(load_study("table2"), load_preset("tiny"), {}, ["cosine"])[0]
     yield CellTask(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -37,8 +38,6 @@ def end_by(number: int) -> None:
 
 def answer_and_stay(number: int) -> int:
     """A result, and a thread that would keep the process."""
-    import threading
-
     threading.Thread(target=time.sleep, args=(3600,)).start()
     return number
 
@@ -160,4 +159,9 @@ def test_where_no_folder_will_do_that_is_said(monkeypatch):
 
 def test_nobody_is_followed_by_a_process_that_nobody_started():
     assert multiprocessing.parent_process() is None
-    processes.follow_parent()  # does nothing
+    before, threads = signal.getsignal(signal.SIGINT), threading.active_count()
+    try:
+        processes.follow_parent()
+        assert threading.active_count() == threads
+    finally:
+        signal.signal(signal.SIGINT, before)

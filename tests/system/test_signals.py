@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
+from collections.abc import Callable
 
 import fresh_python
 import pytest
@@ -73,6 +76,29 @@ def test_signals_that_are_held_back_come_afterwards():
     with Interruption().watching() as interruption, pytest.raises(Interrupted, match="SIGTERM"), held_back():
         send(signal.SIGTERM)
         assert interruption.signal_name is None
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_signals_are_held_back_whichever_thread_the_system_gives_them_to():
+    idle = threading.Event()
+    threading.Thread(target=idle.wait).start()
+    reached = False
+    try:
+        with Interruption().watching() as interruption, pytest.raises(Interrupted, match="SIGINT"), held_back():
+            send(signal.SIGINT)
+            wait_for(lambda: interruption.signal_name)
+            send(signal.SIGINT)  # two at once would be one
+            wait_for(lambda: interruption.insistent)
+            reached = True
+    finally:
+        idle.set()
+    assert reached and interruption.insistent
 
 
 def test_a_process_that_was_started_while_signals_were_held_back_hears_them_once_it_listens():
