@@ -7,7 +7,8 @@
     testing                   encode, score, rank; metrics
     study    network          rows, presets, cells; backbone and matcher
     data     journal          data sets and images; what a run leaves on disk
-    config, values, errors, locks, paths, randomness, progress, stopwatch, environment, signals, processes, streams
+    system                    locks, paths, processes, signals, streams
+    config, values, errors, randomness, progress, stopwatch, environment
 
 Matching heads live in the package `variants`; this package reaches them through `variants.build` alone, and clusters
 through the one call `slurm.cluster`.

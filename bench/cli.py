@@ -14,8 +14,8 @@ from bench.commands.common import example
 from bench.config import nearest
 from bench.environment import RUN_ENVIRONMENT
 from bench.errors import CellFailed, UserError
-from bench.signals import Interrupted, Interruption
-from bench.streams import lost_output, tolerant_streams
+from bench.system.signals import Interrupted, Interruption
+from bench.system.streams import lost_output, tolerant_streams
 
 COMMANDS = {
     "run": run,
@@ -76,15 +76,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _interruptible(argv: Sequence[str] | None) -> int:
     interruption = Interruption()
-    with interruption.watching():
-        try:
+    try:
+        with interruption.watching():
             try:
-                return _run(argv)
-            finally:
-                interruption.leave()
-        except Interrupted as stop:
-            print(f"ended by {stop.signal_name}; the same command goes on where it was", file=sys.stderr)
-            return 128 + signal.Signals[stop.signal_name]
+                try:
+                    return _run(argv)
+                finally:
+                    interruption.leave()
+            except Interrupted as stop:
+                return _ended_by(stop)
+    except Interrupted as stop:  # one that had been held back until somebody listened
+        return _ended_by(stop)
+
+
+def _ended_by(stop: Interrupted) -> int:
+    print(f"ended by {stop.signal_name}; the same command goes on where it was", file=sys.stderr)
+    return 128 + signal.Signals[stop.signal_name]
 
 
 def _run(argv: Sequence[str] | None) -> int:

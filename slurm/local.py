@@ -11,15 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from submitit import DebugExecutor, LocalExecutor
+from submitit import LocalExecutor
 
 from bench.errors import CellFailed, UserError
 from bench.running.cell import CellTask, run_cell
-from bench.running.jobs import ClusterSettings, Entry, Job, write_job
+from bench.running.identity import end, identify
+from bench.running.jobs import ClusterSettings, Job, JobPlace, Queue, write_job
 from bench.running.outcome import Outcome, outcome_after
 from bench.running.runner import default_jobs, run_all
-from bench.signals import Interrupted, Interruption
-from bench.streams import tolerant_streams
+from bench.system.signals import Interrupted, Interruption
+from bench.system.streams import tolerant_streams
+from slurm.folder import entered, environment, submission_folder, working_in
 from slurm.snapshot import freeze, keep_head
 
 NO_LIMIT_MINUTES = 60 * 24 * 365
@@ -41,21 +43,18 @@ class LocalCluster:
         """This machine."""
         return None
 
-    def queue(self) -> Mapping[tuple[str, int | None], Entry]:
+    def queue(self) -> Queue:
         """Nothing: the cells' own heartbeats tell all."""
         return {}
 
-    def ends(self, jobs: Sequence[Job]) -> Mapping[tuple[str, int | None], str]:
+    def ends(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """Nothing."""
         return {}
 
-    def cancel(self, ids: Sequence[str]) -> None:
-        """Ask the processes of submissions to save and leave."""
-        for identity in ids:
-            try:
-                os.kill(int(identity), signal.SIGTERM)
-            except ProcessLookupError:
-                continue
+    def cancel(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
+        """Ask the processes of submissions to save and leave, each once."""
+        submissions = {job.place: job.process for job in jobs if job.process is not None}
+        return {place: str(process.pid) for place, process in submissions.items() if end(process)}
 
     def scripts(self, tasks: Sequence[CellTask]) -> list[str]:
         """No script is needed here."""
@@ -63,24 +62,31 @@ class LocalCluster:
 
     def submit(self, tasks: Sequence[CellTask]) -> str:
         """Start one process that runs them all and outlives this shell."""
+        name = f"bench-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        folder = submission_folder(self.settings.results, name)
         snapshot = freeze(self.settings.results)
         tasks = [dataclasses.replace(task, head=keep_head(task.head, snapshot.path)) for task in tasks]
         devices = self.settings.devices or ("cpu",)
         jobs = self.settings.jobs or default_jobs(tasks, devices)
         name = f"bench-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        folder = self.settings.results.absolute() / "submissions" / name
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        with _detached(snapshot.path):
-            executor = LocalExecutor(folder)
-            executor.update_parameters(timeout_min=NO_LIMIT_MINUTES)
-            job = executor.submit(run_tasks, tasks, jobs, devices, visible)
-        job.cancel_at_deletion(False)
-        for task in tasks:
-            write_job(
-                task.folder,
-                Job(cluster="local", name=name, folder=str(folder), submitted=time.time(), pid=int(job.job_id)),
-            )
-        return f"{len(tasks)} runs, {jobs} at a time, in the background (process {job.job_id}), output in {folder}"
+        visible, given_in = os.environ.get("CUDA_VISIBLE_DEVICES"), Path.cwd()
+        process, submitted = None, time.time()
+        try:
+            with _detached(snapshot.path), entered(folder) as here:
+                executor = LocalExecutor(here)
+                executor.update_parameters(timeout_min=NO_LIMIT_MINUTES)
+                started = executor.submit(run_tasks, tasks, jobs, devices, visible, given_in)
+            started.cancel_at_deletion(False)
+            process = identify(int(started.job_id))
+            account = Job(cluster="local", name=name, folder=str(folder), submitted=submitted, process=process)
+            for task in tasks:
+                write_job(task.folder, account)
+        except (RuntimeError, OSError) as fault:
+            if process is not None:
+                end(process)
+            reason = fault.strerror if isinstance(fault, OSError) else fault
+            raise UserError(f"cannot start runs in the background: {folder}: {reason}") from fault
+        return f"{len(tasks)} runs, {jobs} at a time, in the background (process {started.job_id}), output in {folder}"
 
 
 class DebugCluster(LocalCluster):
@@ -88,11 +94,10 @@ class DebugCluster(LocalCluster):
 
     def submit(self, tasks: Sequence[CellTask]) -> str:
         """Run them all, and say how each ended. Raises CellFailed in the end if some failed."""
-        executor = DebugExecutor(self.settings.results.absolute() / "submissions" / "debug")
         failed = []
         with Interruption().watching() as interruption:
             for task in tasks:
-                outcome = outcome_after(task, executor.submit(run_cell, task).result())
+                outcome = outcome_after(task, run_cell(task))
                 interruption.obey()
                 told = f"FAILED: {outcome.reason}" if outcome.failed else outcome.reason or "done"
                 print(f"{task.label}  {task.config.train} seed {task.config.seed}  {told}", flush=True)
@@ -102,13 +107,13 @@ class DebugCluster(LocalCluster):
         return f"{len(tasks)} runs were run in this process"
 
 
-def run_tasks(tasks: Sequence[CellTask], jobs: int, devices: Sequence[str], visible: str | None) -> int:
-    """In the background process: run all, tell each outcome; returns how many failed."""
+def run_tasks(tasks: Sequence[CellTask], jobs: int, devices: Sequence[str], visible: str | None, given_in: Path) -> int:
+    """In the background process: run all where the command was given, tell each outcome; returns how many failed."""
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
-    with tolerant_streams():
+    with tolerant_streams(), working_in(given_in):
         try:
             outcomes = run_all(tasks, jobs, _tell, devices)
         except Interrupted as stop:
@@ -124,23 +129,17 @@ def _tell(outcome: Outcome) -> None:
 @contextmanager
 def _detached(code: Path) -> Iterator[None]:
     """Processes started in the block run the frozen code, survive the terminal and do not write to it."""
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "PYTHONSAFEPATH")}
-    os.environ.update(PYTHONPATH=str(code), PYTHONSAFEPATH="1")
     hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     kept = {number: os.dup(number) for number in (0, 1, 2)}
     nothing = os.open(os.devnull, os.O_RDWR)
     try:
         for number in kept:
             os.dup2(nothing, number)
-        yield
+        with environment({"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}):
+            yield
     finally:
         for number, copy in kept.items():
             os.dup2(copy, number)
             os.close(copy)
         os.close(nothing)
         signal.signal(signal.SIGHUP, hangup)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bench.errors import UserError
-from bench.running.jobs import Entry, Job
+from bench.running.jobs import Entry, Job, JobPlace
 
 PATIENCE = 5.0
 """Seconds that a question may take."""
@@ -38,25 +39,35 @@ def ask(*command: str, patience: float = PATIENCE) -> str:
             "or use --cluster local or no --cluster at all"
         )
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=patience, check=False
+        )
     except subprocess.TimeoutExpired as fault:
         raise UserError(f"{command[0]} has not answered for {patience:.0f} s: is SLURM's controller up?") from fault
+    except OSError as fault:
+        raise UserError(f"cannot start {shutil.which(command[0])}: {fault.strerror}") from fault
     if done.returncode:
         raise UserError(f"{command[0]}: {_words(done.stderr or done.stdout)}")
     return done.stdout
 
 
-def queue() -> dict[tuple[str, int | None], Entry]:
-    """This user's jobs, by name and place in their array: those that wait, run or ended lately."""
-    lines = ask("squeue", f"--user={os.getuid()}", "--states=all", "--array", "--noheader", "--format=%j|%K|%i|%T|%r")
+def queue() -> dict[JobPlace, Entry]:
+    """This user's jobs, by name and place in their array: those that wait, run or ended lately.
+
+    A user whom this machine does not know, as in a container, is told everybody's.
+    """
+    # The name comes last, since other jobs of the user may be called anything.
+    told = ask("squeue", *_user(), "--states=all", "--array", "--noheader", "--format=%K|%i|%T|%r|%j")
     found = {}
-    for line in lines.splitlines():
-        name, index, identity, state, reason = (part.strip() for part in line.split("|", 4))
-        found[name, int(index) if index.isdecimal() else None] = Entry(identity, state, reason)
+    for line in told.splitlines():
+        parts = [part.strip() for part in line.split("|", 4)]
+        if len(parts) == 5:
+            index, identity, state, reason, name = parts
+            found[name, _index(index)] = Entry(identity, state, reason)
     return found
 
 
-def ends(jobs: Sequence[Job]) -> dict[tuple[str, int | None], str]:
+def ends(jobs: Sequence[Job]) -> dict[JobPlace, str]:
     """How jobs ended, from SLURM's accounts; nothing where it keeps none."""
     if not jobs or shutil.which("sacct") is None:
         return {}
@@ -69,9 +80,10 @@ def ends(jobs: Sequence[Job]) -> dict[tuple[str, int | None], str]:
         return {}
     found = {}
     for line in lines.splitlines():
-        name, identity, state = line.split("|")[:3]
-        index = identity.partition("_")[2]
-        found[name, int(index) if index.isdecimal() else None] = state
+        parts = line.split("|")
+        if len(parts) == 3:
+            name, identity, state = parts
+            found[name, _index(identity.partition("_")[2])] = state
     return found
 
 
@@ -83,7 +95,7 @@ def show_job(identity: str) -> JobInfo:
         fields.setdefault(key, value)
     return JobInfo(
         fields.get("JobState", ""),
-        int(fields.get("Restarts", 0)),
+        _index(fields.get("Restarts", "")) or 0,
         _limit(fields.get("StartTime", ""), fields.get("TimeLimit", "")),
         _moment(fields.get("PreemptTime", "")),
     )
@@ -94,10 +106,26 @@ def requeue(identity: str) -> None:
     ask("scontrol", "requeue", identity, patience=30.0)
 
 
-def cancel(identities: Sequence[str]) -> None:
-    """End jobs."""
+def cancel(jobs: Sequence[Job]) -> dict[JobPlace, str]:
+    """End those that wait or run; returns the ids of these. Raises UserError with SLURM's own words."""
+    entries = queue()
+    active = {job.place: entries[job.place].id for job in jobs if job.place in entries and entries[job.place].active}
+    identities = sorted(active.values())
     for start in range(0, len(identities), 500):
         ask("scancel", *identities[start : start + 500], patience=30.0)
+    return active
+
+
+def _user() -> list[str]:
+    """The option that asks for this user's jobs; none where the user has a number only, which squeue refuses."""
+    try:
+        return [f"--user={pwd.getpwuid(os.getuid()).pw_name}"]
+    except KeyError:
+        return []
+
+
+def _index(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
 
 
 def max_array_size() -> int:

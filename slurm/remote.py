@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.running.jobs import ClusterSettings, Entry, Job
+from bench.running.jobs import ClusterSettings, Job, JobPlace, Queue
 from slurm import queue
 from slurm.resources import ResourceTable
 
@@ -29,17 +29,17 @@ class SlurmCluster:
         resources = self._table.of(head)
         return Target("cuda" if resources.gpus else "cpu", True, resources.cpus)
 
-    def queue(self) -> Mapping[tuple[str, int | None], Entry]:
+    def queue(self) -> Queue:
         """This user's jobs."""
         return queue.queue()
 
-    def ends(self, jobs: Sequence[Job]) -> Mapping[tuple[str, int | None], str]:
+    def ends(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """How forgotten jobs ended, where SLURM keeps accounts."""
         return queue.ends(jobs)
 
-    def cancel(self, ids: Sequence[str]) -> None:
-        """End jobs."""
-        queue.cancel(ids)
+    def cancel(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
+        """End those that wait or run."""
+        return queue.cancel(jobs)
 
     def scripts(self, tasks: Sequence[CellTask]) -> list[str]:
         """The sbatch scripts, each with the cells of its array."""

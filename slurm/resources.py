@@ -14,6 +14,9 @@ from bench.config import MOST_THREADS, Settings, merge, one_of, validate
 from bench.errors import UserError
 from bench.values import read_yaml
 
+OWN_OPTIONS = ("array", "chdir", "dependency", "error", "job-name", "no-requeue", "open-mode", "output", "signal")
+"""Options of sbatch by which a job comes home; what jobs ask for must leave them alone."""
+
 
 class Resources(Settings):
     """One class of jobs. Times as sbatch takes them, memory of the machine as in 32G."""
@@ -57,6 +60,10 @@ class Resources(Settings):
         for option in value:
             if not option.startswith("--"):
                 raise ValueError(f"sbatch: options begin with --, not {option!r}")
+            name = option.removeprefix("--").partition("=")[0]
+            # SLURM takes a name by its beginning too.
+            if any(own.startswith(name) for own in OWN_OPTIONS):
+                raise ValueError(f"sbatch: --{name} is set by bench itself")
         return value
 
     def sbatch_options(self) -> dict[str, str | bool]:

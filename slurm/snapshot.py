@@ -8,13 +8,15 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import bench
+from bench.errors import UserError
 from bench.journal.provenance import SNAPSHOT, code_version
 
-SUFFIXES = (".py", ".yaml", ".cpp", ".h")
+SUFFIXES = (".py", ".yaml", ".json", ".cpp", ".h")
 PACKAGES = ("bench", "variants", "slurm")
 DATA = ("results/__init__.py", "results/paper.yaml", "results/literature.yaml")
 
@@ -29,20 +31,29 @@ class Snapshot:
 
 
 def snapshot_of(results: Path) -> Snapshot:
-    """Where the present code's copy belongs; nothing is written."""
+    """Where the present code's copy belongs; nothing is written. Raises UserError for code that cannot be read."""
     root = Path(bench.__file__).parent.parent
     commit, dirty = code_version(Path(bench.__file__).parent)
     whole = hashlib.sha256(f"{commit} {dirty}".encode())
-    for file in _files(root):
-        whole.update(f"\0{file.relative_to(root)}\0".encode() + file.read_bytes())
+    with _told("cannot copy the code"):
+        for file in _files(root):
+            whole.update(f"\0{file.relative_to(root)}\0".encode() + file.read_bytes())
     return Snapshot(results.absolute() / "snapshots" / whole.hexdigest()[:16], commit, dirty)
 
 
 def freeze(results: Path) -> Snapshot:
-    """Copy the code below the results folder. The same code is copied once, whoever submits it and how often."""
+    """Copy the code below the results folder. The same code is copied once, whoever submits it and how often.
+
+    Raises UserError where that cannot be done.
+    """
     snapshot = snapshot_of(results)
-    if snapshot.path.is_dir():
-        return snapshot
+    if not snapshot.path.is_dir():
+        with _told(f"cannot copy the code to {snapshot.path}"):
+            _copy(snapshot)
+    return snapshot
+
+
+def _copy(snapshot: Snapshot) -> None:
     root = Path(bench.__file__).parent.parent
     snapshot.path.parent.mkdir(parents=True, exist_ok=True)
     # Not from tempfile, whose folders nobody else may enter.
@@ -61,22 +72,35 @@ def freeze(results: Path) -> Snapshot:
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return snapshot
 
 
 def keep_head(head: str, snapshot: Path) -> str:
-    """What names a head in a job: a head's file is copied beside the frozen code, a name stays."""
+    """What names a head in a job: a head's file is copied beside the frozen code, a name stays.
+
+    Raises UserError where it cannot be copied.
+    """
     path = Path(head)
     if not head.endswith(".py") or not path.is_file():
         return head
-    source = path.read_bytes()
-    target = snapshot / "heads" / hashlib.sha256(source).hexdigest()[:16] / path.name
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(source)
-        temporary.replace(target)
+    with _told(f"cannot copy {head} to {snapshot}"):
+        source = path.read_bytes()
+        target = snapshot / "heads" / hashlib.sha256(source).hexdigest()[:16] / path.name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{path.name}.{os.getpid()}")
+            temporary.write_bytes(source)
+            temporary.replace(target)
     return str(target)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Says in one sentence what the system refuses."""
+    try:
+        yield
+    except OSError as fault:
+        where = f" ({fault.filename})" if fault.filename else ""
+        raise UserError(f"{what}: {fault.strerror or fault}{where}") from fault
 
 
 def _files(root: Path) -> Iterator[Path]:

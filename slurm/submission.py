@@ -6,15 +6,16 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import secrets
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from submitit import SlurmExecutor
-from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.core.utils import FailedJobError
 
 from bench.environment import RUN_ENVIRONMENT
 from bench.errors import UserError
@@ -22,23 +23,30 @@ from bench.running.cell import CellTask
 from bench.running.jobs import JOB, ClusterSettings, Job, read_job, write_job
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
+from slurm.folder import HERE, entered, environment, submission_folder
 from slurm.resources import Resources, ResourceTable, minutes_of
 from slurm.snapshot import Snapshot, freeze, keep_head, snapshot_of
 from slurm.worker import SIGNAL_SECONDS, run_job
+
+LOG_NAME = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}_0_log"
+"""Of a job's output, in the shell, as Submitit would call it."""
+OF_ANOTHER_JOB = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
+"""What a job would take for its own where `bench run` is given inside of another job, since sbatch passes it on."""
 
 
 class Submission:
     """Makes job arrays of cells and hands them to sbatch."""
 
     def __init__(self, settings: ClusterSettings, table: ResourceTable) -> None:
-        self.settings, self._table = settings, table
+        self._table, self._max_parallel = table, settings.max_parallel
+        self._results, self._given_in = settings.results.absolute(), Path.cwd()
 
     def scripts(self, tasks: Sequence[CellTask]) -> list[str]:
         """The sbatch scripts, each with the cells of its array."""
-        snapshot, name = snapshot_of(self.settings.results), "bench-dry-run"
+        snapshot, name = snapshot_of(self._results), "bench-dry-run"
         found = []
         for number, array in enumerate(self._arrays(tasks)):
-            executor = self._executor(array, snapshot, name, number, None)
+            executor = self._executor(array, snapshot, name, number, None, HERE)
             if len(array.tasks) > 1:
                 executor.parameters["map_count"] = len(array.tasks)
             text = executor._make_submission_file_text(executor._submitit_command_str, "dry-run")
@@ -53,7 +61,7 @@ class Submission:
         Raises UserError with SLURM's words where an array is refused; arrays submitted before it stay.
         """
         arrays = self._arrays(tasks)
-        snapshot = freeze(self.settings.results)
+        snapshot = freeze(self._results)
         tasks = [dataclasses.replace(task, head=keep_head(task.head, snapshot.path)) for task in tasks]
         by_cell = {task.cell: task for task in tasks}
         name = f"bench-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
@@ -61,27 +69,28 @@ class Submission:
         for number, array in enumerate(arrays):
             array = dataclasses.replace(array, tasks=tuple(by_cell[task.cell] for task in array.tasks))
             after = ids[array.after] if array.after is not None else None
-            executor = self._executor(array, snapshot, name, number, after)
-            ids.append(self._submit_array(executor, array, ids))
-        folder = self._folder(name)
+            ids.append(self._submit_array(array, snapshot, name, number, after, ids))
         account = {"commit": snapshot.commit, "dirty": snapshot.dirty, "snapshot": str(snapshot.path), "jobs": ids}
-        (folder / "submission.json").write_text(json.dumps(account, indent=1), encoding="utf-8")
+        # For people who look; jobs that are submitted must not look refused because it could not be written.
+        with contextlib.suppress(OSError):
+            (self._folder(name) / "submission.json").write_text(json.dumps(account, indent=1), encoding="utf-8")
         arrays_text = (
             f"{len(ids)} array{'s' if len(ids) > 1 else ''}, job{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
         )
         return f"submitted {len(tasks)} runs ({arrays_text}), code frozen in {snapshot.path}"
 
     def _arrays(self, tasks: Sequence[CellTask]) -> list[JobArray]:
-        return plan_arrays(tasks, self._table.of, queue.max_array_size(), self.settings.max_parallel)
+        return plan_arrays(tasks, self._table.of, queue.max_array_size(), self._max_parallel)
 
     def _folder(self, name: str) -> Path:
-        return self.settings.results.absolute() / "submissions" / name
+        return submission_folder(self._results, name)
 
     def _executor(
-        self, array: JobArray, snapshot: Snapshot, name: str, number: int, after: str | None
+        self, array: JobArray, snapshot: Snapshot, name: str, number: int, after: str | None, here: Path
     ) -> SlurmExecutor:
+        """Submitit's executor, which is to be used while `here` is the working folder."""
         resources = array.resources
-        executor = SlurmExecutor(self._folder(name) / str(number), python=shlex.quote(sys.executable))
+        executor = SlurmExecutor(here, python=shlex.quote(sys.executable))
         executor.update_parameters(
             job_name=f"{name}-{number}",
             time=minutes_of(resources.time),
@@ -94,55 +103,74 @@ class Submission:
             signal_delay_s=resources.signal_seconds,
             dependency=f"afterany:{after}" if after is not None else None,
             array_parallelism=array.parallel,
-            setup=_setup(resources, snapshot),
-            # Since SLURM 22.05 srun does not take the CPUs of its job by itself.
-            srun_args=[f"--cpus-per-task={resources.cpus}"],
-            additional_parameters=resources.sbatch_options(),
+            setup=self._setup(resources, snapshot, self._folder(name) / str(number)),
+            # The task's output goes where the script's own goes. Since SLURM 22.05 srun does not take the CPUs of its
+            # job by itself.
+            srun_args=["--output=all", "--error=all", f"--cpus-per-task={resources.cpus}"],
+            additional_parameters={**resources.sbatch_options(), "output": os.devnull, "error": os.devnull},
         )
         return executor
 
-    def _submit_array(self, executor: SlurmExecutor, array: JobArray, before: Sequence[str]) -> str:
-        name, alone = executor.parameters["job_name"], len(array.tasks) == 1
+    def _setup(self, resources: Resources, snapshot: Snapshot, folder: Path) -> list[str]:
+        """What the script does before the run. The shell takes any path, which SLURM's own options do not."""
+        variables = {
+            "PYTHONPATH": str(snapshot.path),
+            "PYTHONSAFEPATH": "1",
+            SIGNAL_SECONDS: str(resources.signal_seconds),
+            **RUN_ENVIRONMENT,
+        }
+        enter = f"cd -- {shlex.quote(str(folder))} || exit 1"
+        # The user's commands come last, so that they can say otherwise, and work where `bench run` was given.
+        own = [f"cd -- {shlex.quote(str(self._given_in))}", *resources.setup, enter] if resources.setup else []
+        return [
+            enter,
+            f'exec >> "{LOG_NAME}.out" 2>> "{LOG_NAME}.err"',
+            *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+            *own,
+        ]
+
+    def _submit_array(
+        self, array: JobArray, snapshot: Snapshot, name: str, number: int, after: str | None, before: Sequence[str]
+    ) -> str:
+        folder, alone = self._folder(name) / str(number), len(array.tasks) == 1
         earlier = {task.cell: read_job(task.folder) for task in array.tasks}
-        for place, task in enumerate(array.tasks):
-            write_job(
-                task.folder,
-                Job(
-                    cluster="slurm",
-                    name=name,
-                    index=None if alone else place,
-                    folder=str(executor.folder),
-                    submitted=time.time(),
-                ),
-            )
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # Submitit shows there what the error says again
-                first = executor.map_array(run_job, array.tasks)[0]
-        except (FailedJobError, FailedSubmissionError, OSError) as fault:
-            for task in array.tasks:
-                job = earlier[task.cell]
-                if job is None:
-                    (task.folder / JOB).unlink(missing_ok=True)
-                else:
-                    write_job(task.folder, job)
+            for place, task in enumerate(array.tasks):
+                job = Job(
+                    cluster="slurm",
+                    name=f"{name}-{number}",
+                    index=None if alone else place,
+                    folder=str(folder),
+                    submitted=time.time(),
+                )
+                write_job(task.folder, job)
+            # Submitit shows on stderr what its error says again.
+            quiet = contextlib.redirect_stderr(io.StringIO())
+            with entered(folder) as here, environment(dict.fromkeys(OF_ANOTHER_JOB)), quiet:
+                executor = self._executor(array, snapshot, name, number, after, here)
+                first = executor.map_array(run_job, array.tasks, [self._given_in] * len(array.tasks))[0]
+        except (RuntimeError, OSError, UnicodeError) as fault:
+            _restore(array.tasks, earlier)
             done = f"; submitted before: {', '.join(before)}" if before else ""
-            raise UserError(f"SLURM refuses: {_words(fault)}{done}") from fault
+            raise UserError(f"{_words(fault, folder)}{done}") from fault
         return first.job_id.partition("_")[0]
 
 
-def _setup(resources: Resources, snapshot: Snapshot) -> list[str]:
-    variables = {
-        "PYTHONPATH": str(snapshot.path),
-        "PYTHONSAFEPATH": "1",
-        SIGNAL_SECONDS: str(resources.signal_seconds),
-        **RUN_ENVIRONMENT,
-    }
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    # The user's commands come last, so that they can say otherwise.
-    return [*exports, *resources.setup]
+def _restore(tasks: Sequence[CellTask], earlier: Mapping[str, Job | None]) -> None:
+    """Take back what job.json said of jobs that came to nothing, as far as the disk lets it."""
+    for task in tasks:
+        job = earlier[task.cell]
+        with contextlib.suppress(OSError):
+            if job is None:
+                (task.folder / JOB).unlink(missing_ok=True)
+            else:
+                write_job(task.folder, job)
 
 
-def _words(fault: Exception) -> str:
+def _words(fault: Exception, folder: Path) -> str:
+    if isinstance(fault, OSError):
+        return f"cannot submit: {folder}: {fault.strerror or fault}"
     lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
     told = [line.partition("error: ")[2] for line in lines if "error: " in line]
-    return "; ".join(told or lines[-2:])
+    who = "SLURM refuses" if isinstance(fault, FailedJobError) else "cannot submit"
+    return f"{who}: {'; '.join(told or lines[-2:])}"

@@ -9,16 +9,18 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from bench.errors import UserError
 from bench.journal.heartbeat import State, present_job, read_heartbeat, restate
-from bench.processes import follow_parent, how_it_ended
 from bench.running.cell import BUSY, INTERRUPTED, CellTask, run_cell
 from bench.running.outcome import outcome_after
-from bench.signals import STOP_SIGNALS
-from bench.streams import tolerant_streams
+from bench.system.processes import follow_parent, how_it_ended
+from bench.system.signals import STOP_SIGNALS
+from bench.system.streams import tolerant_streams
 from slurm import queue
+from slurm.folder import working_in
 from slurm.queue import JobInfo
 
 SIGNAL_SECONDS = "BENCH_SIGNAL_SECONDS"
@@ -38,10 +40,13 @@ class Decision:
     reason: str
 
 
-def run_job(task: CellTask) -> str:
-    """Run a cell to its end, as far as this job gets; returns how it ended."""
+def run_job(task: CellTask, given_in: Path) -> str:
+    """Run a cell to its end, as far as this job gets; returns how it ended.
+
+    The cell works in the folder in which the command was given, while the job keeps to that of its submission.
+    """
     with tolerant_streams():
-        outcome = _Supervisor(task).run()
+        outcome = _Supervisor(task, given_in).run()
         print(f"{task.cell}: {outcome}", flush=True)
         return outcome
 
@@ -73,8 +78,8 @@ def decide(job: JobInfo, signal_name: str, restarts: int, now: float, announced:
 class _Supervisor:
     """Starts the cell again where its process died; the cell itself fails when that happens time and again."""
 
-    def __init__(self, task: CellTask) -> None:
-        self.task, self.child, self.told = task, None, False
+    def __init__(self, task: CellTask, given_in: Path) -> None:
+        self.task, self.given_in, self.child, self.told = task, given_in, None, False
 
     def run(self) -> str:
         # These replace Submitit's own handlers, which guess whether a signal means a time-out.
@@ -82,6 +87,8 @@ class _Supervisor:
             signal.signal(number, self._forward)
         while True:
             code = self._run_once()
+            if code is None:
+                return "failed: its process could not be started"
             if code == INTERRUPTED:
                 return self._settle()
             if code >= 0 and code != BUSY:
@@ -93,14 +100,20 @@ class _Supervisor:
             if code == BUSY:
                 time.sleep(BUSY_SECONDS)
             else:
-                print(f"the process {how_it_ended(code)}; starting it again", file=sys.stderr)
+                print(f"the process {how_it_ended(code)}; starting it again", file=sys.stderr, flush=True)
 
-    def _run_once(self) -> int:
+    def _run_once(self) -> int | None:
         # A signal between the fork and the cell's first look would be lost: it is held back until the cell listens.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        self.child = multiprocessing.get_context("fork").Process(target=_child, args=(self.task,))
-        self.child.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        self.child = multiprocessing.get_context("fork").Process(target=_child, args=(self.task, self.given_in))
+        try:
+            self.child.start()
+        except OSError as fault:
+            print(f"cannot start the run's process: {fault.strerror}", file=sys.stderr, flush=True)
+            self.child = None
+            return None
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         self.child.join()
         return self.child.exitcode
 
@@ -118,7 +131,11 @@ class _Supervisor:
         heartbeat = read_heartbeat(self.task.folder)
         signal_name = heartbeat.reason if heartbeat is not None else ""
         decision = _ask_and_decide(identity, signal_name)
-        restate(self.task.folder, decision.state, decision.reason)
+        # A disk that is full now may have room when the job starts again: nothing keeps it from its place in the queue.
+        try:
+            restate(self.task.folder, decision.state, decision.reason)
+        except OSError as fault:
+            print(f"{self.task.folder}: {fault.strerror}", file=sys.stderr, flush=True)
         print(f"{decision.state}: {decision.reason}", flush=True)
         if decision.requeue:
             try:
@@ -130,8 +147,8 @@ class _Supervisor:
 
 
 def _ask_and_decide(identity: str, signal_name: str) -> Decision:
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    announced = float(os.environ.get(SIGNAL_SECONDS, "120"))
+    restarts = _whole_number("SLURM_RESTART_COUNT", 0)
+    announced = _whole_number(SIGNAL_SECONDS, 120)
     for _ in range(3):
         try:
             return decide(queue.show_job(identity), signal_name, restarts, time.time(), announced)
@@ -141,6 +158,12 @@ def _ask_and_decide(identity: str, signal_name: str) -> Decision:
     return Decision("preempted", True, f"told to leave by {signal_name}; SLURM does not say why")
 
 
-def _child(task: CellTask) -> None:
+def _child(task: CellTask, given_in: Path) -> None:
     follow_parent()
-    raise SystemExit(run_cell(task))
+    with working_in(given_in):
+        raise SystemExit(run_cell(task))
+
+
+def _whole_number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else default

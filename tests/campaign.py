@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from places import ROOT
+from waiting import wait_for
 
 from bench.journal.heartbeat import Heartbeat, read_heartbeat
 from bench.journal.record import Record, read_records
 
 DEV_CLUSTER = ROOT / "slurm" / "dev-cluster"
-
-
 RESOURCES = ("gpus=0", "cpus=1", "memory=1G")
-
-
-PATIENCE = 150.0
-
-
-def wait_for(what: str, condition: Callable[[], object], patience: float = PATIENCE) -> object:
-    """The first true value of a condition that is looked at again and again."""
-    deadline = time.monotonic() + patience
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {patience:.0f} s for: {what}"
-        time.sleep(0.2)
-    return found
 
 
 def shell(command: str) -> str:

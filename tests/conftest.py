@@ -7,40 +7,36 @@ import os
 # Before torch is imported: threads that spin while waiting would slow each other down (see bench.cli.main).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import contextlib
+import io
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from apart import Outcome
 from campaign import DEV_CLUSTER, Campaign, empty_queue
 from made_up_runs import both, cells, run
+from networks import pooling
 
 from bench.cli import main
 from bench.config import CellConfig
 from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.data.standin import write_standin
+from bench.network.matcher import Matcher
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan, resolve
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
-    torch.set_num_threads(2)
+def _one_thread() -> None:
+    """What tests compute is so small that a second thread costs more than it brings."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +45,18 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     write_standin(root / "standin-tiny", size="tiny", workers=1)
     return root
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder in which all of table 2 was run on tiny data; nobody may change it."""
+    results = tmp_path_factory.mktemp("finished")
+    words = ["run", "--variants", "all", "--train", "msmt", "--preset", "tiny", "--data-dir", tiny_data]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main([*map(str, words), "--results", str(results)])
+    assert code == 0 and err.getvalue() == "", out.getvalue() + err.getvalue()
+    assert "9 done, 0 skipped, 0 failed" in out.getvalue()
+    return results
 
 
 @pytest.fixture
@@ -69,10 +77,14 @@ def bench(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 
 @pytest.fixture
 def tiny_config() -> Callable[..., CellConfig]:
-    """Resolved configuration of a table 2 row under the preset tiny, with changes as `--set` makes them."""
+    """Resolved configuration of a table 2 row under the preset tiny, with changes as `--set` makes them.
+
+    Its backbone is cut even earlier, which halves what training takes.
+    """
 
     def make(row: str = "TransMatcher", seed: int = 0, **overrides: object) -> CellConfig:
-        cell = plan(load_study("table2"), load_preset("tiny"), overrides, [row], seeds=[seed])[0]
+        changes = {"backbone": {"cut": "layer1"}, **overrides}
+        cell = plan(load_study("table2"), load_preset("tiny"), changes, [row], seeds=[seed])[0]
         return resolve(cell.config, "cpu", bf16=False)
 
     return make
@@ -116,20 +128,11 @@ def golden() -> Callable[[str], dict[str, np.ndarray]]:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Torch on one thread for the test."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
 def small_blocks(tiny_config):
     """A configuration whose sampling and testing go in blocks of one or a few pairs."""
 
     def make(**training):
-        return tiny_config(training={"epochs": 2, **training}, evaluation={"memory_gib": 7 / 2**20, "batch": 4})
+        return tiny_config(training={"epochs": 2, **training}, evaluation={"memory_gib": 112 / 2**20, "batch": 4})
 
     return make
 
@@ -164,3 +167,49 @@ def campaign_of(tiny_data, tmp_path_factory):
 
     yield make
     empty_queue()
+
+
+@pytest.fixture
+def played_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """SLURM's commands on the PATH; sbatch counts its calls and answers as told."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def play(**commands: str) -> Path:
+        defaults = {
+            "srun": "exit 1", "squeue": "true", "scontrol": "echo 'MaxArraySize = 4'", "scancel": "true",
+            "sbatch": f"echo x >> {tmp_path / 'calls'}; echo Submitted batch job 7",
+        }  # fmt: skip
+        for name, body in {**defaults, **commands}.items():
+            (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        return tmp_path / "calls"
+
+    return play
+
+
+@pytest.fixture
+def submit(bench, tiny_data: Path, tmp_path: Path) -> Callable[..., Outcome]:
+    """Call `bench run --cluster slurm` for some rows and seeds on tiny data."""
+
+    def call(*arguments, rows="ViT", seeds="2"):
+        return bench(
+            "run", "--cluster", "slurm", "--variants", rows, "--preset", "tiny", "--seeds", seeds, "--data-dir",
+            tiny_data, "--results", tmp_path / "results", "--resource", "gpus=0", "--resource", "cpus=1", *arguments,
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.fixture
+def few_to_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bench perf` scores some dozens of images where it would take thousands, so that there is something to time."""
+    monkeypatch.setattr("bench.perf.works.SCORING_QUERIES", 24)
+    monkeypatch.setattr("bench.perf.works.MOST_GALLERY", 40)
+
+
+@pytest.fixture
+def pooling_model(tiny_config: Callable[..., CellConfig]) -> Callable[..., Matcher]:
+    """TransMatcher on maps of two positions, with changes as `--set` makes them; its backbone only pools."""
+    return lambda **changes: pooling(tiny_config(backbone={"cut": "layer3"}, **changes))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from networks import fresh
+
 from bench.journal.pulse import Pulse
-from bench.network.matcher import Matcher
 from bench.training.trainer import Trainer
 
 
@@ -13,9 +14,12 @@ class CutAt(Pulse):
     def __init__(self, chance: int) -> None:
         super().__init__(save_seconds=0.0)
         self.chances, self.chance = 0, chance
+        self.places: dict[tuple[str, str, int], list[int]] = {}
+        """The chances by phase, what it is about, and epoch."""
 
     def safe_point(self, save):
         self.chances += 1
+        self.places.setdefault((self.place.phase, self.place.what, self.place.epoch), []).append(self.chances)
         if self.chances == self.chance:
             self.interruption.signal_name = "SIGTERM"
         super().safe_point(save)
@@ -23,4 +27,4 @@ class CutAt(Pulse):
 
 def trainer_of(config, few_persons, folder, pulse=None) -> Trainer:
     folder.mkdir(exist_ok=True)
-    return Trainer(Matcher(config, config.head, None), config, *few_persons, folder, pulse)
+    return Trainer(fresh(config), config, *few_persons, folder, pulse)

@@ -20,6 +20,7 @@ FLOORS = (
     {"testing"},
     {"study", "network"},
     {"data", "journal"},
+    {"system"},
 )
 """The folders of bench from top to bottom; each imports only those on floors below its own."""
 
@@ -86,9 +87,7 @@ def test_every_package_says_what_is_in_it():
 
 
 def test_slurm_runs_cells_and_computes_nothing():
-    ground = {
-        f"bench.{name}" for name in ("config", "environment", "errors", "processes", "signals", "streams", "values")
-    }
+    ground = {f"bench.{name}" for name in ("config", "environment", "errors", "system", "values")}
     allowed = {*ground, "bench.journal", "bench.running"}
     for path in sources("slurm"):
         found = {name for name in imports(path) if name.split(".")[0] in ("bench", "variants", "torch", "results")}

@@ -6,7 +6,7 @@ import argparse
 
 from bench.commands.common import add_places, add_selection, example, read_selection
 from bench.journal.reading import told
-from bench.running.jobs import ClusterSettings, write_job
+from bench.running.jobs import ClusterSettings
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -24,28 +24,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0. Raises UserError with SLURM's words if it refuses."""
+    """Exit code 0; 1 if a run goes on that was to end."""
     from bench.commands.cluster import ledger, open_cluster
+    from bench.running.cancellation import cancel
 
     selection = read_selection(arguments)
     book = ledger(arguments.results)
-    states = {state.folder: state for state in map(book.state_of, selection.cells) if state.busy}
-    slurm, local = [], []
-    for state in states.values():
-        entry = state.entry or book.entry_of(state.job)
-        if state.job is not None and state.job.cluster == "slurm" and entry is not None:
-            slurm.append((state, entry.id))
-        elif state.job is not None and state.job.pid is not None:
-            local.append((state, str(state.job.pid)))
-    for name, chosen in (("slurm", slurm), ("local", local)):
-        if chosen:
-            open_cluster(ClusterSettings(name, arguments.results)).cancel(sorted({identity for _, identity in chosen}))
-        for state, _ in chosen:
-            write_job(state.folder, state.job.model_copy(update={"cancelled": True}))
-    for state in states.values():
-        if state.job is None:
-            print(f"{state.folder.name} runs in a terminal of its own: end it there with Ctrl-C")
-    print(f"{len(slurm) + len(local)} cancelled")
+    outcome = cancel(
+        map(book.state_of, selection.cells), lambda name: open_cluster(ClusterSettings(name, arguments.results))
+    )
+    for sentence in outcome.going_on:
+        print(sentence)
+    print(f"{outcome.cells} cancelled")
     for line in (*book.notes, *told(book.faults.values())):
-        print(line)
-    return 0
+        if line not in outcome.going_on:
+            print(line)
+    return 1 if outcome.going_on else 0

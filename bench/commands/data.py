@@ -134,7 +134,7 @@ def _standin(args: argparse.Namespace) -> int:
 
 def _splits(args: argparse.Namespace) -> int:
     from bench.data.draw import draw_for
-    from bench.data.sets import read_set
+    from bench.data.registry import read_set
     from bench.data.splits import written
 
     print(written(draw_for(args.name, read_set(args.name, args.data_dir), args.seed, args.count)), end="")

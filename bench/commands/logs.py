@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import stat
 from pathlib import Path
 
 from bench.commands.common import add_results, at_least_one, example
@@ -42,14 +44,22 @@ def run(arguments: argparse.Namespace) -> int:
     whole = state.kind != "unreadable"
     for log in (folder / "log.jsonl", *job_output, folder / "error.log"):
         try:
-            text = log.read_text(encoding="utf-8", errors="replace")
+            end = last_lines(log, arguments.lines)
         except FileNotFoundError:
             continue
         except OSError as fault:
-            whole, text = False, f"cannot be read ({fault.strerror})"
+            whole, end = False, [f"cannot be read ({fault.strerror})"]
         print(f"\n==> {log} <==")
-        print("\n".join(text.splitlines()[-arguments.lines :]))
+        print("\n".join(end))
     return 0 if whole else 1
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The end of a log. Raises OSError where it cannot be read, or is something that may have no end."""
+    kind = log.stat().st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise OSError(errno.EINVAL, "it is no file")
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
 
 
 def find_cell(results: Path, name: str) -> Path:

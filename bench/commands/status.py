@@ -12,8 +12,8 @@ from bench.commands.common import Selection, add_places, add_selection, at_least
 from bench.journal.reading import told
 from bench.progress import sentence
 from bench.running.ledger import KINDS, CellState, Ledger
-from bench.streams import lost_output
 from bench.study.names import tell_apart
+from bench.system.streams import lost_output
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

@@ -4,6 +4,6 @@ May import none of the other rooms.
 """
 
 from bench.data.dataset import Dataset, ImageRecord, Split
-from bench.data.sets import NAMES, Description, describe, load_dataset
+from bench.data.registry import NAMES, Description, describe, load_dataset
 
 __all__ = ["NAMES", "Dataset", "Description", "ImageRecord", "Split", "describe", "load_dataset"]

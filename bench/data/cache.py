@@ -14,14 +14,14 @@ import shutil
 import time
 from pathlib import Path
 
-from bench.data.batches import Images, JoinedImages
 from bench.data.dataset import Dataset, ImageRecord
 from bench.data.decoded import NO_FILE, DecodedFile, Note, digest_of, in_threads
 from bench.data.images import decode_bytes, read_bytes
+from bench.data.tensors import Images, JoinedImages
 from bench.data.turns import Tell, remove_leftovers, temporary, turn
 from bench.errors import UserError
-from bench.locks import NoLocks
 from bench.progress import Progress
+from bench.system.locks import NoLocks
 
 NO_RESERVATION = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})

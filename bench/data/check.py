@@ -8,10 +8,10 @@ from bench.config import SMALL_TEST_SETS
 from bench.data.listing import brief, obstacles, standin_folders
 from bench.data.published import PUBLISHED, Counts, Published
 from bench.data.reading import DISTRACTOR, Entry, Reading, faults, set_fingerprint
-from bench.data.sets import NAMES, absence, read_set, set_kind
+from bench.data.registry import NAMES, absence, read_set, set_kind
 from bench.data.splits import with_splits
 from bench.errors import UserError
-from bench.paths import expand
+from bench.system.paths import expand
 
 _UNASKED = [name for name in NAMES if not name.endswith("_all")]
 """What is looked for where no names are given: not the same images a second time."""
@@ -169,7 +169,7 @@ def _check_set(
 
 def _read_all(reading: Reading, workers: int, progress: bool) -> _DeepLook:
     # Late: only the deep check needs Pillow and tqdm.
-    from bench.data.deep import read_images
+    from bench.data.deep_check import read_images
 
     result = read_images(reading.root, reading.used, workers, progress)
     examples = [f"{reading.root / path} ({why})" for path, why in result.unreadable.items()]

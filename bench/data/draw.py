@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from bench.data import viper
+from bench.data.readers import viper
 from bench.data.reading import Reading
 from bench.data.splits import BY_IMAGES, ImageSplit, ImageSplits, PersonSplit, PersonSplits, Splits
 

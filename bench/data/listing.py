@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.names import NameForm, likely_set
+from bench.data.filenames import NameForm, likely_set
 from bench.data.reading import Entry
 from bench.errors import UserError
 

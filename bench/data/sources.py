@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.config import digest
 from bench.data.dataset import Dataset, ImageRecord
-from bench.data.sets import describe, load_dataset, set_kind
+from bench.data.registry import describe, load_dataset, set_kind
 from bench.errors import UserError
 
 ALL = "_all"

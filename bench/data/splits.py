@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import SMALL_TEST_SETS, Settings, one_of, validate
-from bench.data import grid
 from bench.data.dataset import Split
 from bench.data.listing import brief
+from bench.data.readers import grid
 from bench.data.reading import Reading
 from bench.errors import UserError
 
@@ -30,6 +30,9 @@ BY_IMAGES = ("ilids",)
 """Their persons have several images, so splits name images."""
 COMES_ALONG = "pairbench_splits.json"
 """Splits that lie in the folder of a set are taken before those that ship with the suite."""
+
+
+_REMEDY = "copy the set again, or draw splits of what is there (`bench data splits`)"
 
 
 class PersonSplit(Settings):
@@ -175,7 +178,7 @@ def _tests_by_images(splits: ImageSplits, reading: Reading) -> tuple[list[Split]
             if len(pair) < 2:
                 raise ValueError(
                     f"split {number}: of the images {brief(names)} the set in {reading.root} has {len(pair)},"
-                    " and a person is tested by two"
+                    f" and a person is tested by two: {_REMEDY}"
                 )
             if len({reading.query[at].person for at in pair}) > 1:
                 raise ValueError(f"split {number}: {brief(names)} are not images of one person")
@@ -194,7 +197,7 @@ def _check(number: int, train: Sequence[int], test: Sequence[int], known: set[in
     if strangers := sorted({*train, *test} - known):
         raise ValueError(
             f"split {number}: {_persons(strangers)} cannot be tested, as {reading.title} in {reading.root} lacks images"
-            " of both sides: give splits of these persons (--splits), or copy the set again"
+            f" of both sides: {_REMEDY}"
         )
     if both := sorted({*train} & {*test}):
         raise ValueError(f"split {number}: {_persons(both)} on both sides, in training and in test")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.locks import try_lock
 from bench.progress import Progress
+from bench.system.locks import try_lock
 
 LOOK_SECONDS = 0.2
 SILENT_SECONDS = 1.0

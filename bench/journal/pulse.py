@@ -19,7 +19,7 @@ from bench.journal.heartbeat import (
     this_host,
     write_heartbeat,
 )
-from bench.signals import Interrupted, Interruption
+from bench.system.signals import Interrupted, Interruption
 
 SAVE_SECONDS = 90.0
 """Work is saved this often: with the time that saving takes, a sudden death loses less than two minutes."""

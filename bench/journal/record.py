@@ -24,7 +24,7 @@ from pydantic import Field
 from bench.config import CellConfig, Settings
 from bench.errors import CellFailed
 from bench.journal.reading import Unreadable, as_json, listed, read_json
-from bench.locks import try_lock
+from bench.system.locks import try_lock
 
 RECORD = "record.json"
 STARTED = "started.json"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import variants
 from bench.config import CellConfig, Scoring
-from bench.data.batches import Images, pick, to_float
+from bench.data.tensors import Images, pick, to_float
 from bench.errors import UserError
 from bench.network.backbone import build_backbone
 from bench.randomness import Stream, torch_seeded

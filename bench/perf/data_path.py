@@ -19,9 +19,9 @@ from torchvision.transforms import functional as pillow
 
 from bench.config import Augmentation
 from bench.data import ImageRecord
-from bench.data.batches import pick, to_float
 from bench.data.cache import load_images
 from bench.data.dataset import Dataset
+from bench.data.tensors import pick, to_float
 from bench.progress import QUIET
 from bench.training.augment import Change, augment, draw_change
 

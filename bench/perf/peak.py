@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from bench.perf.works import Work, prepare
-from bench.processes import Died, call_apart, forking
 from bench.stopwatch import peak_bytes, reset_peak
+from bench.system.processes import Died, call_apart, forking
 from variants.kernels import give_back_freed_memory
 
 

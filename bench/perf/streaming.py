@@ -6,7 +6,6 @@ the suite's own planning, encoding by the head, scoring, ranking and summing up.
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 import tempfile
 import time
@@ -24,8 +23,8 @@ from bench.config import Evaluation, Option, Scoring
 from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.network.matcher import Matcher
-from bench.processes import call_apart
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
+from bench.system.processes import call_apart, forking
 from bench.testing.evaluator import evaluate
 from bench.testing.scoring import Scorer
 
@@ -133,8 +132,7 @@ def made_up_set(case: StreamingCase, part: int = 0, parts: int = 1) -> tuple[Dat
 
 def _in_fresh_process(case: StreamingCase, part: int, parts: int) -> _Part:
     # A process that ran nothing before: what earlier work left in memory would be counted, or hide what is needed.
-    context = multiprocessing.get_context("spawn")
-    return call_apart(context, _run, case, part, parts)
+    return call_apart(forking(__name__), _run, case, part, parts)
 
 
 def _run(case: StreamingCase, part: int, parts: int) -> _Part:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.processes import Died, call_apart, forking
+from bench.system.processes import Died, call_apart, forking
 
 TRIAL_SECONDS = 120
 """What one trial of outside code may take: far more than any head needs, little for who waits for nothing."""

@@ -14,9 +14,9 @@ import torch
 
 from bench.config import CellConfig
 from bench.data import Dataset
-from bench.data.batches import Images
 from bench.data.cache import load_images
 from bench.data.sources import load_source
+from bench.data.tensors import Images
 from bench.errors import CellFailed, UserError
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
@@ -38,8 +38,8 @@ from bench.journal.record import (
 )
 from bench.network.matcher import Matcher, count_parameters, weights_hash
 from bench.progress import QUIET, Progress
-from bench.signals import Interrupted, Interruption
-from bench.streams import tolerant_streams
+from bench.system.signals import Interrupted, Interruption
+from bench.system.streams import tolerant_streams
 from bench.testing.evaluator import evaluate
 from bench.training.trainer import Trainer, calibrate
 
@@ -100,14 +100,14 @@ def run_cell(task: CellTask, observe: Observer | None = None) -> int:
     signals end it with what it has saved. `observe` is told what it is doing, as `Pulse` says.
     """
     interruption = Interruption()
-    with interruption.watching(), tolerant_streams():
-        try:
+    try:
+        with tolerant_streams(), interruption.watching():
             try:
                 return _run_in_folder(task, Pulse(task.folder, interruption, task.save_seconds, observe))
             finally:
                 interruption.leave()
-        except Interrupted:
-            return INTERRUPTED
+    except Interrupted:
+        return INTERRUPTED
 
 
 def _run_in_folder(task: CellTask, pulse: Pulse) -> int:

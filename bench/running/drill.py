@@ -14,8 +14,8 @@ import numpy as np
 
 from bench.errors import CellFailed
 from bench.journal.record import Record, read_record
-from bench.processes import ended_with, follow_parent, forking
 from bench.running.cell import DONE, INTERRUPTED, CellTask, run_cell
+from bench.system.processes import ended_with, follow_parent, forking
 
 PHASES = ("sampling", "training", "saving", "testing")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2)

@@ -6,14 +6,15 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import model_validator
 
 from bench.config import Settings
 from bench.journal.heartbeat import Moment
 from bench.journal.reading import as_json, read_json
 from bench.journal.record import Count, write_atomically
+from bench.running.identity import Process
 
 if TYPE_CHECKING:
     from bench.running.cell import CellTask
@@ -28,6 +29,10 @@ WAITS = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "
 CLUSTERS = ("slurm", "local", "debug")
 
 
+JobPlace = tuple[str, int | None]
+"""A job's name and its place in the job array."""
+
+
 class Job(Settings):
     """The job that was given a cell, written before it is submitted, so that no job can exist unknown."""
 
@@ -39,10 +44,21 @@ class Job(Settings):
     folder: str
     """Where its output goes."""
     submitted: Moment
-    pid: Annotated[int, Field(ge=1, lt=2**31)] | None = None
-    """Of the process that runs a local submission."""
+    process: Process | None = None
+    """What runs a local submission."""
     cancelled: bool = False
     """Whether `bench cancel` ended it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forget_bare_number(cls, values: Any) -> Any:
+        """Files of 0.1.0 name the process of a local submission by its number alone, which may be another's by now."""
+        return {key: value for key, value in values.items() if key != "pid"} if isinstance(values, dict) else values
+
+    @property
+    def place(self) -> JobPlace:
+        """What the job is in a queue."""
+        return self.name, self.index
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,7 @@ class Entry:
         return self.state in RUNS + WAITS
 
 
-Queue = Mapping[tuple[str, int | None], Entry]
+Queue = Mapping[JobPlace, Entry]
 """Jobs by name and place in their array."""
 
 
@@ -69,11 +85,11 @@ class Scheduler(Protocol):
     def queue(self) -> Queue:
         """Jobs that wait, run or ended lately. Raises UserError where nobody answers."""
 
-    def ends(self, jobs: Sequence[Job]) -> dict[tuple[str, int | None], str]:
+    def ends(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """How jobs ended that the queue has forgotten, where the cluster keeps accounts; else nothing."""
 
-    def cancel(self, ids: Sequence[str]) -> None:
-        """End jobs. Raises UserError with the scheduler's own words."""
+    def cancel(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
+        """End those that wait or run. Returns the ids of these; raises UserError with the scheduler's own words."""
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ class Ledger:
             return settled
         if job is not None and job.cluster == "slurm":
             return self._of_job(folder, job)
-        if job is not None and heartbeat is None:
+        if job is not None and (heartbeat is None or _waits_again(heartbeat, job)):
             return self._of_local_job(folder, job)
         if is_running(path):
             return self._make(folder, "running", "starting")
@@ -270,8 +270,11 @@ class Ledger:
     def _of_local_job(self, folder: _Folder, job: Job) -> CellState:
         if job.cancelled:
             return self._make(folder, "cancelled")
-        if job.pid is not None and Path(f"/proc/{job.pid}").exists():
+        lives = job.process is not None and job.process.lives
+        if lives:
             return self._make(folder, "queued")
+        if lives is None:
+            return self._make(folder, "queued", f"on {job.process.host}")
         return self._make(folder, "failed", reason="the process that was to run it is gone")
 
     def _make(
@@ -289,6 +292,11 @@ class Ledger:
 
 def _key(config: CellConfig, numerics: Mapping[str, int]) -> str:
     return f"{request_key(config)} {sorted(numerics.items())}"
+
+
+def _waits_again(heartbeat: Heartbeat, job: Job) -> bool:
+    """Whether a run that left before was submitted once more on this machine, and has not begun."""
+    return heartbeat.updated < job.submitted and job.process is not None and bool(job.process.lives)
 
 
 def _recorded(path: Path) -> float:

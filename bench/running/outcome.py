@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bench.journal.reading import Unreadable
 from bench.journal.record import Record, read_record, write_record
-from bench.processes import how_it_ended
 from bench.running.cell import BUSY, FAILED, INTERRUPTED, CellTask, failed_record, is_finished, reason_of
+from bench.system.processes import how_it_ended
 
 
 @dataclass(frozen=True)

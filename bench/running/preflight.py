@@ -21,14 +21,14 @@ from bench.journal.provenance import check_kernel
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.reading import Unreadable
 from bench.journal.record import TestResult, read_record
-from bench.locks import NoLocks, try_lock
 from bench.network.backbone import build_backbone
 from bench.progress import QUIET, Progress
 from bench.running.begun import as_begun
 from bench.running.cell import CellTask, cache_folder
 from bench.running.trial import Footprint, footprint_of
 from bench.study.plan import Cell, cell_id, resolve, tests_of, threads_of
-from bench.testing.budget import Work, plan_scoring
+from bench.system.locks import NoLocks, try_lock
+from bench.testing.memory_budget import Work, plan_scoring
 
 WORTH_TELLING_BYTES = 2**30
 """Memory of a training step's pairs from which on it is told before the run."""

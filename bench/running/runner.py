@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import signal
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing import connection
@@ -16,10 +15,10 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from bench.environment import cpus
-from bench.processes import follow_parent, forking
 from bench.running.cell import CellTask, reason_of, run_cell
 from bench.running.outcome import Outcome, outcome_after, outcome_before
-from bench.signals import Interruption
+from bench.system.processes import follow_parent, forking
+from bench.system.signals import Interruption, held_back
 
 MOST_JOBS = 4
 """Runs at a time that are started unasked: so many small ones stay within the memory of a laptop."""
@@ -87,15 +86,15 @@ class _Runs:
         slot = next(number for number in range(self._jobs) if number not in self.running)
         if self._devices:
             task = dataclasses.replace(task, device=self._devices[slot % len(self._devices)])
+        context = forking("bench.running.cell")
         # A process that is not yet in `running` would be forgotten if a signal came now.
-        with self._interruption.deferred():
+        with held_back():
             try:
-                process = forking("bench.running.cell").Process(target=_entry, args=(task, slot), name=task.cell)
+                process = context.Process(target=_entry, args=(task, slot), name=task.cell)
                 process.start()
             except (OSError, EOFError) as fault:
                 return Outcome(task, None, f"its process could not be started: {reason_of(fault)}")
             self.running[slot] = (task, process)
-        self._interruption.obey()
         return None
 
     def ended(self) -> list[Outcome]:
@@ -128,9 +127,6 @@ class _Runs:
 
 
 def _entry(task: CellTask, slot: int) -> None:
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        # Python's own handler prints a traceback: it would once the run does not listen any more.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     follow_parent()
     # Runs side by side draw their progress bars on lines of their own.
     progress = dataclasses.replace(task.progress, line=slot, label=task.label)

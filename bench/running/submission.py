@@ -14,9 +14,9 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.journal.heartbeat import this_host
 from bench.journal.record import Started, read_record, write_started
-from bench.locks import try_lock
 from bench.running.cell import CellTask, is_finished
 from bench.running.ledger import Ledger
+from bench.system.locks import try_lock
 
 SUBMISSIONS = "submissions"
 

@@ -31,8 +31,8 @@ from bench.data.sources import canonical, check_apart, parts_of, persons_of
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.record import Record, Started
-from bench.paths import expand
 from bench.study.definition import MOST_SEEDS, Preset, Row, Study, load_study, study_names
+from bench.system.paths import expand
 
 TRAINER_NUMERICS = 3
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from bench.config import Evaluation, digest
 from bench.data import Dataset
-from bench.data.batches import Images, pick, to_float
+from bench.data.tensors import Images, pick, to_float
 from bench.errors import CellFailed
 from bench.journal.heartbeat import Place
 from bench.journal.pulse import Pulse

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.config import Evaluation
-from bench.data.batches import Images
+from bench.data.tensors import Images
 from bench.journal.pulse import Pulse
 from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
 from bench.stopwatch import Stopwatch
-from bench.testing.budget import Work, check_not_empty, plan_scoring
+from bench.testing.memory_budget import Work, check_not_empty, plan_scoring
 from bench.testing.spill import SpilledRepr
 from variants._base import Head, Repr
 

@@ -15,7 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from bench.config import CellConfig, digest
-from bench.data.batches import Images, pick, to_float
+from bench.data.tensors import Images, pick, to_float
 from bench.errors import CellFailed
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Place

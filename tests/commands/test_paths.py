@@ -13,7 +13,7 @@ from bench.commands.common import head_word, head_words, read_selection
 from bench.data import load_dataset
 from bench.data.check import check
 from bench.errors import UserError
-from bench.paths import expand
+from bench.system.paths import expand
 
 CHOICE = ("--preset", "tiny", "--variants", "cosine", "--seeds", "1")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.data.batches import JoinedImages, pick
+from bench.data.tensors import JoinedImages, pick
 
 
 def test_joined_images_are_those_of_one_array(tmp_path):

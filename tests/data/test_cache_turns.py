@@ -23,8 +23,8 @@ from bench.data.cache import load_images
 from bench.data.dataset import Dataset
 from bench.data.turns import remove_leftovers, turn
 from bench.errors import UserError
-from bench.locks import NoLocks, try_lock
 from bench.progress import QUIET, Progress
+from bench.system.locks import NoLocks, try_lock
 
 NAME = "five-train-" + 16 * "a" + "-12x6.npy"
 

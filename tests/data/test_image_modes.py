@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.deep import read_images
+from bench.data.deep_check import read_images
 from bench.data.images import decode
 from bench.errors import UserError
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny_sets import WRITERS, refusal
 
 from bench.data import NAMES, ImageRecord, describe, load_dataset
-from bench.data import names as forms
+from bench.data import filenames as forms
 from bench.data.fingerprint import fingerprint
 
 

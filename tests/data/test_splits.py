@@ -14,7 +14,7 @@ from tiny_sets import WRITERS
 from bench.config import SMALL_TEST_SETS
 from bench.data import load_dataset
 from bench.data.draw import draw_shipped
-from bench.data.grid import PARTITIONS
+from bench.data.readers.grid import PARTITIONS
 from bench.data.splits import shipped_splits, written
 from bench.errors import UserError
 

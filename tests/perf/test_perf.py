@@ -25,6 +25,7 @@ from variants import HeadError, names
 from variants._base import Product
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("few_to_score")
 SMALL = {"batch": 6, "tokens": 12, "width": 16, "feedforward": 24, "layers": 2, "device": "cpu"}
 
 

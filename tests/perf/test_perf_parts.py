@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from bench.config import Augmentation, Evaluation
-from bench.data.batches import pick, to_float
 from bench.data.images import decode
+from bench.data.tensors import pick, to_float
 from bench.errors import UserError
 from bench.perf.data_path import change_with_pillow, draw_jpegs, measure_data_path
 from bench.perf.ranking import measure_ranking
@@ -34,7 +34,6 @@ def test_made_up_features_run_through_the_evaluator():
     assert result.mAP == pytest.approx(result.chance.mAP, rel=0.5)  # features say nothing of persons
 
 
-@pytest.mark.slow
 def test_gallery_sizes_are_compared_over_the_same_queries():
     whole, tenth = compare_gallery_sizes(SMALL, repeats=2)
     assert (whole.gallery, tenth.gallery) == (600, 60) and whole.queries == tenth.queries == 40

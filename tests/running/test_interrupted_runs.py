@@ -2,67 +2,49 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 import shutil
 import signal
 import subprocess
-import sys
-import time
+from pathlib import Path
 
+import apart
 import pytest
 import torch
-from places import ROOT
+from standing_head import standing_head
+from waiting import wait_for
 
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import read_heartbeat
-from bench.journal.record import CHECKPOINT, read_records
-from bench.running.cell import FAILED, MOST_DEATHS
+from bench.journal.record import CHECKPOINT, read_record, read_records
+from bench.running.cell import DONE, FAILED, INTERRUPTED, MOST_DEATHS, CellTask
 from bench.running.preflight import RunOptions, local_target, preflight
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan
 
 
-@pytest.fixture
-def started(tiny_data, tmp_path):
-    """`bench run` of ViT on tiny data as a process, once a checkpoint is there; and its results folder."""
-    results = tmp_path / "results"
-    processes = []
-
-    def start(*arguments: str) -> subprocess.Popen:
-        command = [
-            sys.executable, "-m", "bench", "run", "--variants", "ViT", "--train", "msmt", "--preset", "tiny",
-            "--data-dir", str(tiny_data), "--results", str(results), *arguments,
-        ]  # fmt: skip
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        deadline = time.monotonic() + 60
-        while not list(results.glob(f"runs/*/{CHECKPOINT}")) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return processes[-1]
-
-    yield start, results
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
-def test_a_signal_to_the_run_itself_saves_and_leaves_no_failure(number, started, bench, tiny_data):
-    start, results = started
-    process = start("--set", "training.epochs=500")
-    [folder] = results.glob("runs/*")
-    os.kill(read_heartbeat(folder).pid, number)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 1 and "interrupted" in out
-    assert read_heartbeat(folder).state == "interrupted" and read_heartbeat(folder).reason == number.name
-    assert not (folder / "record.json").exists() and not list(folder.glob(".*.pt.*"))
-    status = bench("status", "--preset", "tiny", "--variants", "ViT", "--set", "training.epochs=500",
-                   "--results", results, "--data-dir", tiny_data)  # fmt: skip
-    assert "interrupted, epoch" in status.out
+def test_a_signal_to_the_run_itself_saves_and_leaves_no_failure(number, tiny_data, tmp_path, bench):
+    head, results = standing_head(tmp_path), tmp_path / "results"
+    longer = ("--variants", head, "--preset", "tiny", "--set", "training.epochs=3", "--results", results)
+    [task] = tasks_of(head, tiny_data, results, {"training": {"epochs": 3}})
+    run = apart.cell(task)
+    wait_for("the first epoch", lambda: list(task.folder.glob("log.jsonl")))
+    assert read_heartbeat(task.folder).pid == run.pid
+    run.signal(number)
+    assert run.wait().code == INTERRUPTED
+    assert read_heartbeat(task.folder).state == "interrupted" and read_heartbeat(task.folder).reason == number.name
+    assert not (task.folder / "record.json").exists() and not list(task.folder.glob(".*.pt.*"))
+    assert "interrupted, epoch 2 of 3" in bench("status", *longer, "--data-dir", tiny_data).out
+
+
+def tasks_of(head: Path, data: Path, results: Path, overrides: dict) -> list[CellTask]:
+    """What `bench run` makes of a head on tiny data, tested on one set alone."""
+    cells = plan(load_study("table2"), load_preset("tiny"), overrides, [str(head)])
+    options = RunOptions(results, data / "standin-tiny", lambda _: local_target("cpu"), tests=("market",))
+    return preflight(cells, options)
 
 
 def test_a_run_that_dies_three_times_at_the_same_place_fails_with_its_reason(tiny_data, tmp_path):
-    """As a cluster's job runs it: nobody but the run itself counts."""
     head, flag = tmp_path / "dying.py", tmp_path / "flag"
     head.write_text(
         "import os\nfrom pathlib import Path\nfrom variants import vit\n"
@@ -74,27 +56,17 @@ def test_a_run_that_dies_three_times_at_the_same_place_fails_with_its_reason(tin
         "        return super().match(query, gallery)\n"
     )
     flag.touch()
-    [cell] = plan(load_study("table2"), load_preset("tiny"), {}, [str(head)])
-    data = tiny_data / "standin-tiny"
-    [task] = preflight([cell], RunOptions(tmp_path / "results", data, lambda _: local_target("cpu"), tests=("market",)))
-    (tmp_path / "task").write_bytes(pickle.dumps(task))
-    script = tmp_path / "once.py"
-    script.write_text(
-        "import pickle, sys\nfrom pathlib import Path\nfrom bench.running.cell import run_cell\n"
-        f"sys.exit(run_cell(pickle.loads(Path({str(tmp_path / 'task')!r}).read_bytes())))\n"
-    )
+    [task] = tasks_of(head, tiny_data, tmp_path / "results", {})
 
     def once() -> int:
-        return subprocess.run([sys.executable, script], capture_output=True, cwd=ROOT).returncode
+        return apart.cell(task).wait().code
 
     assert [once() for _ in range(MOST_DEATHS)] == [-signal.SIGKILL] * MOST_DEATHS
     assert once() == FAILED
-    [record] = read_records(tmp_path / "results")
-    assert "ended 3 times at the same place (epoch 1 of 1" in record.failure.reason
+    assert "ended 3 times at the same place (epoch 1 of 1" in read_record(task.folder).failure.reason
     flag.unlink()
-    assert once() == 0  # asked for again, it gets its three tries anew
-    [record] = read_records(tmp_path / "results")
-    assert record.status == "done"
+    assert once() == DONE  # asked for again, it gets its three tries anew
+    assert read_record(task.folder).status == "done"
 
 
 @pytest.fixture
@@ -112,7 +84,7 @@ def small_disk(tmp_path):
 def test_a_disk_that_is_full_while_saving_fails_the_run_and_costs_no_checkpoint(bench, small_disk, tiny_data, tmp_path):
     """ViT's checkpoint on tiny data has 22 MiB while it trains: one fits, not the next beside it."""
     command = ("run", "--variants", "ViT", "--train", "msmt", "--preset", "tiny", "--data-dir", tiny_data)
-    found = bench(*command, "--set", "training.epochs=4", "--results", small_disk)
+    found = bench(*command, "--set", "training.epochs=2", "--results", small_disk)
     assert found.code == 1 and "cannot save the checkpoint" in found.out and "No space left on device" in found.out
     [folder] = small_disk.glob("runs/*")
     saved = load_checkpoint(folder / CHECKPOINT, "cpu")
@@ -120,15 +92,16 @@ def test_a_disk_that_is_full_while_saving_fails_the_run_and_costs_no_checkpoint(
     [record] = read_records(small_disk)
     assert record.status == "failed" and "No space left" in record.failure.reason
     shutil.copytree(small_disk / "runs", tmp_path / "roomy" / "runs")
-    assert bench(*command, "--set", "training.epochs=4", "--results", tmp_path / "roomy").code == 0
-    assert bench(*command, "--set", "training.epochs=4", "--results", tmp_path / "whole").code == 0
+    assert bench(*command, "--set", "training.epochs=2", "--results", tmp_path / "roomy").code == 0
+    assert bench(*command, "--set", "training.epochs=2", "--results", tmp_path / "whole").code == 0
     [resumed], [whole] = read_records(tmp_path / "roomy"), read_records(tmp_path / "whole")
     assert resumed.provenance.segments == 2 and resumed.weights_hash == whole.weights_hash
 
 
-def test_a_checkpoint_that_is_not_the_trained_network_is_refused(bench, tiny_data, tmp_path):
+def test_a_checkpoint_that_is_not_the_trained_network_is_refused(bench, finished, tiny_data, tmp_path):
     command = ("run", "--variants", "ViT", "--train", "msmt", "--preset", "tiny", "--data-dir", tiny_data)
-    assert bench(*command, "--results", tmp_path).code == 0
+    [trained] = finished.glob("runs/vit-*")
+    shutil.copytree(trained, tmp_path / "runs" / trained.name)
     [path] = tmp_path.glob(f"runs/*/{CHECKPOINT}")
     state = torch.load(path, weights_only=True)
     assert set(state) == {"format", "cell", "model"}  # nothing will be resumed any more

@@ -212,7 +212,7 @@ def test_status_of_a_thousand_cells_answers_within_two_seconds(thousand, tmp_pat
     """With a squeue that knows them all."""
     squeue = tmp_path / "bin" / "squeue"
     squeue.parent.mkdir()
-    rows = "".join(f"b-1|{n}|7_{n}|PENDING|Priority\n" for n in range(1008))
+    rows = "".join(f"{n}|7_{n}|PENDING|Priority|b-1\n" for n in range(1008))
     (tmp_path / "rows").write_text(rows)
     squeue.write_text(f"#!/bin/sh\ncat {tmp_path / 'rows'}\n")
     squeue.chmod(0o755)

@@ -24,7 +24,7 @@ def refusal(request, monkeypatch):
 
 def test_it_is_named_with_what_to_do(refusal, tmp_path):
     with pytest.raises(UserError, match="cannot be locked") as refused:
-        check_writable(tmp_path / "results")
+        check_writable(tmp_path / "results" / "runs")
     assert refusal in str(refused.value) and str(tmp_path / "results") in str(refused.value)
     assert "--results" in str(refused.value)
     assert list((tmp_path / "results" / "runs").iterdir()) == []
@@ -42,5 +42,5 @@ def test_nothing_runs(cluster, bench, tmp_path, tiny_data, monkeypatch):
 
 
 def test_a_folder_with_locks_is_taken(tmp_path):
-    check_writable(tmp_path / "results")
+    check_writable(tmp_path / "results" / "runs")
     assert (tmp_path / "results" / "runs").is_dir()

@@ -10,8 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import apart
 import pytest
 from places import ROOT
+from standing_head import standing_head
+from waiting import wait_for
 
 from bench.journal.record import Record, cell_lock, read_records
 
@@ -22,23 +25,6 @@ def records_of(results: Path) -> dict[str, Record]:
 
 def accuracies(record: Record) -> list:
     return [(item.test, item.state, item.first_rank, item.average_precision) for item in record.tests]
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_data, tmp_path_factory) -> Path:
-    """A results folder in which all of table 2 was run on tiny data."""
-    results = tmp_path_factory.mktemp("results")
-    command = ["run", "--variants", "all", "--train", "msmt", "--preset", "tiny"]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *command, "--data-dir", tiny_data, "--results", results],
-        capture_output=True,
-        text=True,
-        cwd=tiny_data,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    assert "9 done, 0 skipped, 0 failed" in done.stdout
-    return results
 
 
 @pytest.fixture
@@ -195,26 +181,24 @@ def test_a_failed_cell_is_run_again(finished, run, tmp_path):
     assert again.status == "done" and again.weights_hash == done.weights_hash
 
 
-def test_an_interrupted_command_goes_on_where_it_was(finished, tiny_data, run, tmp_path):
-    """Killed with SIGINT after its first epoch, a run of many epochs ends with the bits of an undisturbed one."""
-    longer = ("--set", "training.epochs=60")
-    results = tmp_path / "results"
-    command = [
-        sys.executable, "-m", "bench", "run", "--variants", "ViT", "--train", "msmt", "--preset", "tiny",
-        "--data-dir", str(tiny_data), "--results", str(results), *longer,
-    ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(results.glob("runs/*/log.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and "goes on where it was" in err and "Traceback" not in err
+def test_an_interrupted_command_goes_on_where_it_was(tiny_data, run, tmp_path):
+    """Told to leave by SIGINT in its second epoch, it ends with the bits of an undisturbed one."""
+    head, longer = standing_head(tmp_path), ("--set", "training.epochs=3")
+    flag, results = tmp_path / "stand-still", tmp_path / "results"
+    command = apart.bench(
+        "run", "--variants", head, "--train", "msmt", "--preset", "tiny", "--data-dir", tiny_data, "--results", results,
+        *longer,
+    )  # fmt: skip
+    wait_for("the first epoch", lambda: list(results.glob("runs/*/log.jsonl")))
+    command.signal(signal.SIGINT)
+    done = command.wait()
+    assert done.code == 130 and "goes on where it was" in done.err and "Traceback" not in done.err
     assert not list(results.glob("runs/*/record.json"))
-    assert "interrupted" in run("--dry-run", *longer).out
-    assert run(*longer).code == 0
-    assert run(*longer, results=tmp_path / "whole").code == 0
-    resumed, whole = records_of(results)["ViT"], records_of(tmp_path / "whole")["ViT"]
+    flag.unlink(missing_ok=True)
+    assert "interrupted" in run("--dry-run", *longer, rows=head).out
+    assert run(*longer, rows=head).code == 0
+    assert run(*longer, rows=head, results=tmp_path / "whole").code == 0
+    resumed, whole = records_of(results)["standing"], records_of(tmp_path / "whole")["standing"]
     assert resumed.provenance.segments > whole.provenance.segments == 1
     assert resumed.weights_hash == whole.weights_hash and accuracies(resumed) == accuracies(whole)
 
@@ -283,12 +267,13 @@ def test_check_head_tells_sound_from_broken(bench, tmp_path):
 
 @pytest.mark.parametrize("command", ["--help", "list", "status"])
 def test_answers_within_a_second(command, tmp_path):
-    times = []
-    for _ in range(3):
+    for _ in range(3):  # another process may have the CPU for a while
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "bench", command], check=True, capture_output=True, cwd=tmp_path)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1
+        seconds = time.perf_counter() - start
+        if seconds < 1:
+            break
+    assert seconds < 1
 
 
 @pytest.mark.parametrize(

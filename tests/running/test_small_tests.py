@@ -9,8 +9,8 @@ import pytest
 import tiny_sets as tiny
 
 from bench.config import SMALL_TEST_SETS
+from bench.data.readers.viper import PERSONS
 from bench.data.standin.small_layouts import VIPER_PERSONS
-from bench.data.viper import PERSONS
 from bench.journal.record import Record, read_records
 
 MINE = [{"train": [], "test": list(PERSONS[:3])}]

@@ -6,11 +6,13 @@ import fcntl
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import apart
 import pytest
 from places import ROOT
+from standing_head import standing_head
+from waiting import wait_for
 
 from bench.errors import UserError
 from bench.journal.record import read_records
@@ -48,6 +50,8 @@ def test_the_command_line_wins_over_the_users_file_and_that_over_the_suites(tmp_
         (None, ["time=soon"], ("no time limit", "soon")),
         (None, ["gpus=many"], ("gpus", "many")),
         (None, ["sbatch=exclude=node7"], ("begin with --",)),
+        (None, ["sbatch=--output=mine.out"], ("--output", "set by bench itself")),
+        (None, ["sbatch=--chdi=/home"], ("--chdi", "set by bench itself")),
         ("defaults: {partitoin: gpu}", [], ("partitoin", "did you mean 'partition'")),
         ("heads: {vit: {tme: 5}}", [], ("tme",)),
         ("- a", [], ("defaults and heads",)),
@@ -133,7 +137,7 @@ def test_the_same_code_is_frozen_once(tmp_path):
 def test_frozen_code_knows_its_commit_and_runs_by_itself(tmp_path):
     snapshot = freeze(tmp_path)
     code = (
-        "import bench, slurm.worker, bench.journal.provenance as p; from pathlib import Path;"
+        "import bench, slurm.queue, slurm.resources, bench.journal.provenance as p; from pathlib import Path;"
         "print(bench.__file__, *p.code_version(Path(bench.__file__).parent))"
     )
     environment = {**os.environ, "PYTHONPATH": str(snapshot.path), "PYTHONSAFEPATH": "1"}
@@ -150,42 +154,11 @@ def test_a_head_from_outside_is_frozen_too(tmp_path):
     assert keep_head("vit", tmp_path) == "vit"
 
 
-@pytest.fixture
-def played_slurm(tmp_path, monkeypatch):
-    """SLURM's commands on the PATH; sbatch counts its calls and answers as told."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-
-    def play(**commands: str) -> Path:
-        defaults = {
-            "srun": "exit 1", "squeue": "true", "scontrol": "echo 'MaxArraySize = 4'", "scancel": "true",
-            "sbatch": f"echo x >> {tmp_path / 'calls'}; echo Submitted batch job 7",
-        }  # fmt: skip
-        for name, body in {**defaults, **commands}.items():
-            (folder / name).write_text(f"#!/bin/sh\n{body}\n")
-            (folder / name).chmod(0o755)
-        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-        return tmp_path / "calls"
-
-    return play
-
-
-@pytest.fixture
-def submit(bench, tiny_data, tmp_path):
-    def call(*arguments, rows="ViT", seeds="2"):
-        return bench(
-            "run", "--cluster", "slurm", "--variants", rows, "--preset", "tiny", "--seeds", seeds, "--data-dir",
-            tiny_data, "--results", tmp_path / "results", "--resource", "gpus=0", "--resource", "cpus=1", *arguments,
-        )  # fmt: skip
-
-    return call
-
-
 def test_dry_run_prints_the_scripts_and_writes_nothing(submit, played_slurm, tmp_path):
     calls = played_slurm()
-    found = submit("--dry-run", "--resource", "partition=long", "--resource", "time=2:00:00", rows="all")
+    found = submit("--dry-run", "--resource", "partition=long", "--resource", "time=2:00:00", rows="all", seeds="1")
     assert found.code == 0 and not calls.exists() and not (tmp_path / "results").exists()
-    assert found.out.count("#!/bin/bash") == 5  # 18 cells in arrays of four
+    assert found.out.count("#!/bin/bash") == 3  # nine cells in arrays of four
     for line in ("#SBATCH --array=0-3%4", "#SBATCH --partition=long", "#SBATCH --time=120", "#SBATCH --requeue"):
         assert line in found.out
     assert "wckey" not in found.out and "vit-msmt-s0" in found.out
@@ -206,7 +179,7 @@ def test_what_is_queued_is_not_submitted_again(submit, played_slurm, tmp_path):
     calls = played_slurm()
     assert "2 to run" in submit().out and len(calls.read_text().splitlines()) == 1
     [name] = {path.name for path in (tmp_path / "results" / "submissions").iterdir() if path.is_dir()}
-    played_slurm(squeue=f'for n in 0 1; do echo "{name}-0|$n|7_$n|PENDING|Priority"; done')
+    played_slurm(squeue=f'for n in 0 1; do echo "$n|7_$n|PENDING|Priority|{name}-0"; done')
     again = submit()
     assert again.code == 0 and "0 to run" in again.out and "2 queued" in again.out
     more = submit(seeds="3")
@@ -260,47 +233,40 @@ def test_arguments_that_do_not_go_together_are_refused(bench, tiny_data, tmp_pat
     assert found.code == 2 and words in found.err and "Traceback" not in found.err
 
 
-def test_local_runs_in_the_background_and_ends_with_the_bits_of_a_plain_run(bench, tiny_data, tmp_path):
-    """The command returns at once; what it started does not write to the terminal."""
-    places = ("--variants", "ViT,cosine", "--preset", "tiny", "--data-dir", tiny_data)
-    found = bench("run", *places, "--cluster", "local", "--jobs", "2", "--results", tmp_path / "local")
+def test_local_runs_in_the_background_can_be_cancelled_and_go_on_to_the_bits_of_plain_runs(bench, tiny_data, tmp_path):
+    """The command returns at once, and what it started lives on: one run ends by itself, one is told to leave."""
+    head, local = standing_head(tmp_path), tmp_path / "local %j %a"
+    places = ("--variants", f"{head},cosine", "--preset", "tiny", "--data-dir", tiny_data, "--set", "training.epochs=2")
+    found = bench("run", *places, "--cluster", "local", "--jobs", "2", "--results", local)
     assert found.code == 0 and "in the background" in found.out
-    again = bench("run", *places, "--cluster", "local", "--results", tmp_path / "local")
+    again = bench("run", *places, "--cluster", "local", "--results", local)
     assert "0 to run" in again.out
-    deadline = time.monotonic() + 120
-    while "2 of 2 done" not in bench("status", *places, "--results", tmp_path / "local").out:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    assert bench("run", *places, "--results", tmp_path / "plain").code == 0
-    local, plain = ({r.cell: r.weights_hash for r in read_records(tmp_path / name)} for name in ("local", "plain"))
-    assert local == plain and len(plain) == 2
 
+    def told() -> str:
+        return bench("status", *places, "--results", local).out
 
-def test_a_local_submission_can_be_cancelled_and_goes_on(bench, tiny_data, tmp_path):
-    places = ("--variants", "ViT", "--preset", "tiny", "--data-dir", tiny_data, "--results", tmp_path,
-              "--set", "training.epochs=400")  # fmt: skip
-    assert bench("run", *places, "--cluster", "local").code == 0
-    deadline = time.monotonic() + 120
-    while "running, epoch" not in bench("status", *places).out:
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    assert "1 cancelled" in bench("cancel", *places).out
-    while "cancelled, epoch" not in (last := bench("status", *places).out):
-        assert time.monotonic() < deadline, last
-        time.sleep(0.3)
-    assert list(tmp_path.glob("runs/*/checkpoint.pt"))
-    assert "1 to run" in bench("run", *places, "--cluster", "local", "--dry-run").out
-
-
-def test_debug_runs_in_this_process(bench, tiny_data, tmp_path):
-    script = (
-        "import sys; from bench.cli import main\n"
-        f"sys.exit(main(['run', '--cluster', 'debug', '--variants', 'cosine', '--preset', 'tiny', '--data-dir', "
-        f"{str(tiny_data)!r}, '--results', {str(tmp_path)!r}]))\n"
+    wait_for(
+        "one to be done, one in its second epoch", lambda: "running, epoch 2" in (it := told()) and "1 of 2 done" in it
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0 and "seed 0  done" in done.stdout, done.stdout + done.stderr
-    [record] = read_records(tmp_path)
+    assert bench("cancel", *places, "--results", local).out == "1 cancelled\n"
+    wait_for("the end", lambda: "cancelled, epoch 2" in told())
+    assert list(local.glob("runs/standing-*/checkpoint.pt"))
+    assert "1 to run" in bench("run", *places, "--cluster", "local", "--dry-run", "--results", local).out
+    assert f"{local}/submissions/" in (logs := bench("logs", "cosine", "--results", local).out) and ": done" in logs
+    for results in (local, tmp_path / "plain"):
+        assert bench("run", *places, "--results", results).code == 0
+    there, plain = ({r.cell: r.weights_hash for r in read_records(place)} for place in (local, tmp_path / "plain"))
+    assert there == plain and len(plain) == 2
+
+
+def test_debug_runs_in_this_process(tiny_data, tmp_path):
+    results = tmp_path / "%a"
+    done = apart.bench(
+        "run", "--cluster", "debug", "--variants", "cosine", "--preset", "tiny", "--data-dir", tiny_data, "--results",
+        results,
+    ).wait()  # fmt: skip
+    assert done.code == 0 and "seed 0  done" in done.out, done
+    [record] = read_records(results)
     assert record.status == "done"
 
 

@@ -10,9 +10,11 @@ from made_up_runs import both, cells, run
 from bench.journal.record import RECORD, STARTED
 from bench.running import cell, runner
 from bench.running.ledger import Ledger
+from bench.running.outcome import outcome_after
 from bench.running.preflight import RunOptions, local_target, preflight
 from bench.running.submission import sort_tasks
-from bench.study.plan import load_preset, load_study, plan
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import plan
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_a_record_that_is_damaged_meanwhile_fails_that_run_alone(tasks, capfd):
     said = capfd.readouterr().err
     assert "record.json is damaged" in said and "Traceback" not in said
     for code in (0, 1, -9):
-        outcome = runner._outcome(tasks[0], code)
+        outcome = outcome_after(tasks[0], code)
         assert outcome.failed and "record.json is damaged" in outcome.reason
     assert (tasks[0].folder / RECORD).read_text() == "{"
 

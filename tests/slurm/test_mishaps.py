@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from campaign import DEV_CLUSTER, RESOURCES, Campaign, shell, wait_for
+from campaign import DEV_CLUSTER, RESOURCES, Campaign, shell
 from places import ROOT
+from waiting import wait_for
 
 from bench.journal.heartbeat import read_heartbeat
 

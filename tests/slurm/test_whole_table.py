@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from campaign import Campaign, shell, wait_for
+from campaign import Campaign, shell
+from waiting import wait_for
 
 from bench.journal.heartbeat import read_heartbeat
 from bench.journal.record import Record

@@ -16,8 +16,8 @@ from variants._laws import make, maps
 
 
 @pytest.fixture
-def model(tiny_config) -> Matcher:
-    return Matcher(tiny_config(), "transmatcher", None).eval()
+def model(pooling_model) -> Matcher:
+    return pooling_model()
 
 
 def test_results_are_those_of_scoring_everything_at_once(model, small_dataset):

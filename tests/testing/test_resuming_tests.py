@@ -7,20 +7,20 @@ from cut_at import CutAt
 
 from bench.config import Evaluation
 from bench.network.matcher import Matcher
-from bench.signals import Interrupted
+from bench.system.signals import Interrupted
 from bench.testing.evaluator import evaluate
 
 
 @pytest.mark.parametrize("kib", [100_000, 12, 7])
-def test_a_test_cut_at_any_safe_point_ends_with_the_same_ranks(tiny_config, small_dataset, tmp_path, kib):
+def test_a_test_cut_at_any_safe_point_ends_with_the_same_ranks(pooling_model, small_dataset, tmp_path, kib):
     """With the gallery's representations in memory, on disk, and scores in many blocks."""
     dataset, images = small_dataset
-    model = Matcher(tiny_config(), "transmatcher", None).eval()
+    model = pooling_model()
     settings = Evaluation(memory_gib=kib / 2**20, batch=5)
     counting = CutAt(0)
     (tmp_path / "whole").mkdir()
     whole = evaluate(model, dataset, images, settings, folder=tmp_path / "whole", pulse=counting)
-    for chance in range(1, counting.chances + 1, max(1, counting.chances // 12)):
+    for chance in range(1, counting.chances + 1, max(1, counting.chances // 6)):
         folder = tmp_path / str(chance)
         folder.mkdir()
         with pytest.raises(Interrupted):
@@ -30,9 +30,9 @@ def test_a_test_cut_at_any_safe_point_ends_with_the_same_ranks(tiny_config, smal
         assert list(folder.iterdir()) == []
 
 
-def test_nothing_is_encoded_or_scored_again(tiny_config, small_dataset, tmp_path, monkeypatch):
+def test_nothing_is_encoded_or_scored_again(pooling_model, small_dataset, tmp_path, monkeypatch):
     dataset, images = small_dataset
-    model = Matcher(tiny_config(), "transmatcher", None).eval()
+    model = pooling_model()
     settings = Evaluation(memory_gib=12 / 2**20, batch=5)
     encoded, scored = [], []
     encode, match = Matcher.encode, type(model.head).match

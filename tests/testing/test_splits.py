@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cut_at import CutAt
+from networks import pooling
 
 from bench.config import Evaluation
 from bench.data import Dataset, ImageRecord, Split
@@ -16,7 +17,7 @@ from bench.data.cache import split_records
 from bench.errors import CellFailed
 from bench.network.matcher import Matcher
 from bench.report.columns import at_chance
-from bench.signals import Interrupted
+from bench.system.signals import Interrupted
 from bench.testing.evaluator import evaluate, pixel_baseline
 
 PERSONS = 8
@@ -68,7 +69,7 @@ def crowd() -> tuple[Dataset, np.ndarray]:
 
 @pytest.fixture
 def model_of(tiny_config) -> Callable[[str], Matcher]:
-    return lambda row: Matcher(tiny_config(row), ROWS[row], None).eval()
+    return lambda row: pooling(tiny_config(row, backbone={"cut": "layer3"}))
 
 
 def alone(dataset: Dataset, images: np.ndarray, split: Split) -> tuple[Dataset, np.ndarray]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import apart
 import numpy as np
 import pytest
 import torch
-from fresh_python import run
 
 from bench.config import Evaluation
 from bench.errors import CellFailed, UserError
 from bench.network.matcher import Matcher
 from bench.progress import Progress
-from bench.testing import budget as budgeting
 from bench.testing import evaluator, scoring
-from bench.testing.budget import Work, plan_scoring
+from bench.testing import memory_budget as budgeting
 from bench.testing.evaluator import evaluate
+from bench.testing.memory_budget import Work, plan_scoring
 from bench.testing.spill import SpilledRepr
 from variants._base import Repr
 from variants.kernels import plain
@@ -27,8 +27,8 @@ TIGHT = Evaluation(memory_gib=2.2 / 2**20, batch=5)
 
 
 @pytest.fixture
-def model(tiny_config) -> Matcher:
-    return Matcher(tiny_config(options={"layers": 1}), "transmatcher", None).eval()
+def model(pooling_model) -> Matcher:
+    return pooling_model(options={"layers": 1})
 
 
 @pytest.fixture
@@ -243,5 +243,5 @@ before = peak_bytes(device)
 score_all(head, query, gallery, 2**26)
 print(len(query) * len(gallery), peak_bytes(device) - before)
 """
-    pairs, held = map(int, run(code, PAIRBENCH_KERNEL=kernel).split())
+    pairs, held = map(int, apart.code(code, PAIRBENCH_KERNEL=kernel).split())
     assert held <= 2**26 + 3 * plain.BLOCK_BYTES < pairs * 192 * 192 * 4

@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from bench.config import Augmentation
-from bench.data.batches import to_float
+from bench.data.tensors import to_float
 from bench.training.augment import Change, _crop, _jitter, _turn, apply_changes, augment, draw_change
 
 NOTHING = Change(2, 2, False, 0.0, 1.0, 1.0, 1.0, 0.0, (0, 1, 2, 3), 0, 0, 0)

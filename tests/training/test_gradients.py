@@ -14,7 +14,7 @@ from cut_at import CutAt
 from bench.errors import CellFailed
 from bench.journal.record import LOG
 from bench.network.matcher import Matcher
-from bench.signals import Interrupted
+from bench.system.signals import Interrupted
 from bench.training.trainer import Trainer
 
 EUCLID = '''

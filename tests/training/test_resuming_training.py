@@ -13,7 +13,7 @@ from bench.journal.checkpoint import load_checkpoint
 from bench.journal.record import CHECKPOINT, LOG
 from bench.network.matcher import Matcher
 from bench.randomness import random_states, restore_random_states
-from bench.signals import Interrupted
+from bench.system.signals import Interrupted
 
 
 def test_training_cut_at_any_safe_point_ends_with_the_same_bits(small_blocks, few_persons, tmp_path):
@@ -23,7 +23,8 @@ def test_training_cut_at_any_safe_point_ends_with_the_same_bits(small_blocks, fe
     whole = trainer_of(config, few_persons, tmp_path / "whole", counting).run()
     assert counting.chances > 2 * (1 + 6)
     log = (tmp_path / "whole" / LOG).read_text()
-    for chance in range(1, counting.chances + 1, 3):
+    assert {phase for phase, _, _ in counting.places} == {"sampling", "training"}
+    for chance in sorted({1} | {chances[-2] for chances in counting.places.values()} | {counting.chances}):
         folder = tmp_path / f"cut-{chance}"
         with pytest.raises(Interrupted):
             trainer_of(config, few_persons, folder, CutAt(chance)).run()

@@ -11,7 +11,7 @@ from cut_at import CutAt, trainer_of
 from bench.errors import CellFailed
 from bench.journal.record import CHECKPOINT
 from bench.progress import Progress
-from bench.signals import Interrupted
+from bench.system.signals import Interrupted
 
 
 @pytest.fixture

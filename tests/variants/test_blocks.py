@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 
+import apart
 import pytest
 import torch
 
@@ -63,11 +62,10 @@ def test_nothing_is_computed_twice_when_all_pairs_fit(monkeypatch):
 
 
 PEAK = """
-import sys, torch
+import torch
 from bench.stopwatch import peak_bytes, reset_peak
 from variants import _pairs, build
 torch.set_num_threads(1)
-name, images = sys.argv[1], int(sys.argv[2])
 _pairs.TRAINING_BLOCK_BYTES = 64 * 2**20
 head = build(name, (64, 8, 4), feedforward=128, layers=2).train()
 found = head.encode(torch.randn(images, 64, 8, 4))
@@ -83,21 +81,18 @@ print((peak_bytes(device) - before) / 2**20)
 @pytest.mark.parametrize("name", ["transformer_cat", "transformer_cross"])
 def test_the_peak_does_not_grow_with_the_number_of_pairs(name):
     def peak(images: int) -> float:
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, name, str(images)], capture_output=True, text=True, check=True
-        )
-        return float(done.stdout)
+        return float(apart.code(PEAK, {"name": name, "images": images}))
 
     small, large = peak(24), peak(48)  # 576 pairs, then 2304
     assert 16 < large < 1.25 * small + 8
 
 
 STEP = """
-import sys, torch
+import torch
 from bench.stopwatch import peak_bytes, reset_peak
 from variants import _pairs, build
 from variants.kernels import give_back_freed_memory
-name, images, width, feedforward, layers, height, block = sys.argv[1], *map(int, sys.argv[2:])
+images, width, feedforward, layers, height, block = sizes
 _pairs.TRAINING_BLOCK_BYTES = block
 head = build(name, (width, height, height // 3), feedforward=feedforward, layers=layers).train()
 maps = torch.randn(images, width, height, height // 3)
@@ -128,8 +123,7 @@ SMALL, FULL_SIZE = (24, 96, 256, 2, 12, 2**26), (8, 512, 2048, 3, 24, 2**29)
     ],
 )
 def test_the_predicted_peak_of_a_step_is_that_measured(name, sizes):
-    code = [sys.executable, "-c", STEP, name, *map(str, sizes)]
-    predicted, measured = map(int, subprocess.run(code, capture_output=True, text=True, check=True).stdout.split())
+    predicted, measured = map(int, apart.code(STEP, {"name": name, "sizes": sizes}).split())
     assert 0.5 * predicted < measured < 1.1 * predicted
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bench.data import viper
 from bench.data.draw import SHIPPED_SEEDS, draw
-from bench.data.grid import PARTITIONS
+from bench.data.readers import viper
+from bench.data.readers.grid import PARTITIONS
 from bench.data.splits import COMES_ALONG, written
 from bench.data.standin.cameras import Shot
 from bench.data.standin.domains import DOMAINS

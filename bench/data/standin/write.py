@@ -19,9 +19,9 @@ from bench.data.standin.cameras import Shot, take
 from bench.data.standin.layouts import SETS, SIZES, SetPlan, plan
 from bench.environment import cpus
 from bench.errors import UserError
-from bench.locks import try_lock
-from bench.processes import serve_parent
-from bench.signals import held_back
+from bench.system.locks import try_lock
+from bench.system.processes import serve_parent
+from bench.system.signals import held_back
 
 VERSION = 2
 """Raised whenever the same size and seed would give other files."""

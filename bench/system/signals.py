@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -38,7 +38,7 @@ class Interruption:
         self.signal_name: str | None = None
         self.insistent = False
         """Whether Ctrl-C came after another signal: whoever sent it will not wait."""
-        self._deferrals, self._raised = 0, False
+        self._deferrals, self._holds, self._raised = 0, 0, False
 
     @contextmanager
     def watching(self) -> Iterator[Interruption]:
@@ -54,13 +54,13 @@ class Interruption:
         before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
         for number in before:
             signal.signal(number, self._note)
-        # Whoever started this process may have held signals back until somebody listens.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         try:
+            # Whoever started this process may have held signals back until somebody listens.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             yield self
         finally:
-            for outer in {getattr(handler, "__self__", None) for handler in before.values()}:
-                if isinstance(outer, Interruption) and self.signal_name is not None:
+            for outer in _watchers(before.values()):
+                if self.signal_name is not None:
                     outer.signal_name = outer.signal_name or self.signal_name
                     outer.leave()
             for number, handler in before.items():
@@ -88,16 +88,33 @@ class Interruption:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.insistent = self.insistent or (self.signal_name is not None and number == signal.SIGINT)
         self.signal_name = self.signal_name or signal.Signals(number).name
-        if not self._raised and (self.insistent or not self._deferrals):
+        self._heed()
+
+    def _heed(self) -> None:
+        waits = self._holds or (self._deferrals and not self.insistent)
+        if self.signal_name is not None and not self._raised and not waits:
             self._raised = True
             raise Interrupted(self.signal_name)
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Stop signals reach this thread after the block; processes started in it are born without hearing them."""
+    """Stop signals take effect after the block; processes started in it are born without hearing them."""
+    watchers = _watchers(map(signal.getsignal, STOP_SIGNALS))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    for watcher in watchers:
+        watcher._holds += 1  # the mask is this thread's alone: the system may give the signal to another one
     try:
         yield
     finally:
+        for watcher in watchers:
+            watcher._holds -= 1
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for watcher in watchers:
+            watcher._heed()
+
+
+def _watchers(handlers: Iterable[object]) -> list[Interruption]:
+    """Whoever watches, by the handlers of signals."""
+    owners = {getattr(handler, "__self__", None) for handler in handlers}
+    return [owner for owner in owners if isinstance(owner, Interruption)]

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from bench.data.filenames import RANDPERSON
 from bench.data.listing import Place, absent, folders_below, is_image, read_folders
-from bench.data.names import RANDPERSON
 from bench.data.reading import Reading, find_standin, without_junk
 from bench.errors import UserError
 

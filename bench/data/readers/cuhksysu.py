@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from bench.data.filenames import CUHKSYSU
 from bench.data.listing import Place, choose, read_folders
-from bench.data.names import CUHKSYSU
 from bench.data.reading import Reading, find_standin, without_junk
 
 TITLE = "CUHK-SYSU (crops)"

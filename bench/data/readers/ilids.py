@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from bench.data.filenames import ILIDS
 from bench.data.listing import Place, choose, read_folders
-from bench.data.names import ILIDS
 from bench.data.reading import Reading, find_standin, without_junk
 
 TITLE = "i-LIDS"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.data.filenames import GRID
 from bench.data.listing import Place, choose, read_folders
-from bench.data.names import GRID
 from bench.data.reading import Reading, find_standin, without_distractors, without_junk
 from bench.errors import UserError
 

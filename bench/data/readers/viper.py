@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from bench.data.filenames import VIPER
 from bench.data.listing import Place, choose
-from bench.data.names import VIPER
+from bench.data.readers.single_shot import read_two_views
 from bench.data.reading import Reading
-from bench.data.single_shot import read_two_views
 
 TITLE = "VIPeR"
 NAMES = ("VIPeR", "viper/VIPeR", "VIPeR.v1.0", "viper/VIPeR.v1.0")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from bench.streams import lost_output, tolerant_streams
+from bench.system.streams import lost_output, tolerant_streams
 
 
 class Broken(io.StringIO):
@@ -90,7 +90,7 @@ def test_a_file_that_is_opened_where_a_stream_was_closed_is_not_written_to(tmp_p
     script = """
 import os, sys
 from pathlib import Path
-from bench.streams import tolerant_streams
+from bench.system.streams import tolerant_streams
 with tolerant_streams():
     with Path(sys.argv[1]).open("w") as file:
         os.write(1, b"from a library"), os.write(2, b"from another process")

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.signals import STOP_SIGNALS, held_back
-from bench.streams import tolerant_streams
+from bench.system.signals import STOP_SIGNALS, held_back
+from bench.system.streams import tolerant_streams
 
 MOST_FOLDER_BYTES = 70
 """Of a folder in which multiprocessing may bind its socket: the path of a socket has a hundred, its own part thirty."""
@@ -108,7 +108,12 @@ def how_it_ended(exit_code: int) -> str:
 
 
 def follow_parent() -> None:
-    """In a process that another one started: send this one SIGTERM as soon as the other has ended, however it did."""
+    """In a process that another one started: send this one SIGTERM as soon as the other has ended, however it did.
+
+    Where nobody listens to Ctrl-C (before, and after), it ends the process without a traceback.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()

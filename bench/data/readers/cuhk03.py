@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.data.filenames import CUHK03, TORCHREID_CUHK03
 from bench.data.listing import (
     Place,
     SetAbsent,
@@ -20,8 +21,7 @@ from bench.data.listing import (
     parse,
     scan,
 )
-from bench.data.market import PARTS, read_three_folders
-from bench.data.names import CUHK03, TORCHREID_CUHK03
+from bench.data.readers.market import PARTS, read_three_folders
 from bench.data.reading import Entry, Reading, find_standin, without_junk
 from bench.errors import UserError
 

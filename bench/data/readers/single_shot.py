@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.data.filenames import NameForm
 from bench.data.listing import Place, read_folders
-from bench.data.names import NameForm
 from bench.data.reading import Reading, find_standin, without_junk
 
 

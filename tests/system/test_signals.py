@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
+from collections.abc import Callable
 
 import fresh_python
 import pytest
 
-from bench.signals import STOP_SIGNALS, Interrupted, Interruption, held_back
+from bench.system.signals import STOP_SIGNALS, Interrupted, Interruption, held_back
 
 
 def send(number: int) -> None:
@@ -75,10 +78,33 @@ def test_signals_that_are_held_back_come_afterwards():
         assert interruption.signal_name is None
 
 
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_signals_are_held_back_whichever_thread_the_system_gives_them_to():
+    idle = threading.Event()
+    threading.Thread(target=idle.wait).start()
+    reached = False
+    try:
+        with Interruption().watching() as interruption, pytest.raises(Interrupted, match="SIGINT"), held_back():
+            send(signal.SIGINT)
+            wait_for(lambda: interruption.signal_name)
+            send(signal.SIGINT)  # two at once would be one
+            wait_for(lambda: interruption.insistent)
+            reached = True
+    finally:
+        idle.set()
+    assert reached and interruption.insistent
+
+
 def test_a_process_that_was_started_while_signals_were_held_back_hears_them_once_it_listens():
     script = """
 import os, signal
-from bench.signals import Interrupted, Interruption
+from bench.system.signals import Interrupted, Interruption
 os.kill(os.getpid(), signal.SIGTERM)
 try:
     with Interruption().watching():

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.data.filenames import MSMT
 from bench.data.listing import (
     Place,
     SetAbsent,
@@ -16,7 +17,6 @@ from bench.data.listing import (
     is_folder,
     scan,
 )
-from bench.data.names import MSMT
 from bench.data.reading import JUNK, Entry, Reading, find_standin, without_junk
 from bench.errors import UserError
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from bench.data.filenames import PRID
 from bench.data.listing import Place, choose
-from bench.data.names import PRID
+from bench.data.readers.single_shot import read_two_views
 from bench.data.reading import Reading
-from bench.data.single_shot import read_two_views
 
 TITLE = "PRID 2011 (single-shot)"
 NAMES = tuple(

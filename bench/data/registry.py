@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.config import SMALL_TEST_SETS
-from bench.data import cuhk02, cuhk03, cuhksysu, grid, ilids, market, msmt, prid, randperson, viper
 from bench.data.dataset import Dataset
 from bench.data.listing import SetAbsent
+from bench.data.readers import cuhk02, cuhk03, cuhksysu, grid, ilids, market, msmt, prid, randperson, viper
 from bench.data.reading import Reading, all_images, to_dataset
 from bench.data.splits import with_splits
 from bench.errors import UserError
-from bench.paths import expand
+from bench.system.paths import expand
 
 
 class Description(NamedTuple):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from bench.data.filenames import MARKET, NameForm
 from bench.data.listing import Place, choose, read_folders
-from bench.data.names import MARKET, NameForm
 from bench.data.reading import Reading, find_standin, without_distractors, without_junk
 
 TITLE = "Market-1501"
