@@ -1,1 +1,3 @@
-"""The published numbers (`paper.yaml`); what is measured here lies beside them. Holds no code."""
+"""The published numbers, the paper's (`paper.yaml`) and others' since (`literature.yaml`); what is measured here lies
+beside them. Holds no code.
+"""

@@ -18,7 +18,7 @@ from bench.journal.provenance import SNAPSHOT, code_version
 
 SUFFIXES = (".py", ".yaml", ".json", ".cpp", ".h")
 PACKAGES = ("bench", "variants", "slurm")
-DATA = ("results/__init__.py", "results/paper.yaml")
+DATA = ("results/__init__.py", "results/paper.yaml", "results/literature.yaml")
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.data.standin import write_standin
 from bench.network.matcher import Matcher
-from bench.study.plan import load_preset, load_study, plan, resolve
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import plan, resolve
 
 GOLDEN = Path(__file__).parent / "golden"
 

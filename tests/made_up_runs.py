@@ -14,7 +14,8 @@ from bench.report.board import Board
 from bench.report.collect import collect
 from bench.report.model import Table
 from bench.report.render import to_csv
-from bench.study.plan import Cell, load_preset, load_study, plan, resolve
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import Cell, plan, resolve
 
 STANDIN = "stand-in data (demo, seed 0)"
 

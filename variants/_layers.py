@@ -7,11 +7,18 @@ from torch import Tensor, nn
 
 from variants._base import Head, Product, Repr
 
+ENCODER_INIT = ("torch", "xavier")
 
-def draw_xavier(module: nn.Module) -> None:
-    """Draw every matrix of `module` by itself from the Xavier-uniform distribution; vectors keep their defaults."""
-    for parameter in module.parameters():
-        if parameter.dim() > 1:
+
+def draw_xavier(head: nn.Module, encoder_init: str) -> None:
+    """Draw every matrix of a head by itself from the Xavier-uniform distribution; vectors keep their defaults.
+
+    With `encoder_init` "torch" the layers of its `encoder` keep the defaults of torch.nn, as in the authors' public
+    code; with "xavier" they are drawn like all else. Raises ValueError for another word.
+    """
+    kept = set() if choose("encoder_init", encoder_init, ENCODER_INIT) == "xavier" else set(head.encoder.parameters())
+    for parameter in head.parameters():
+        if parameter.dim() > 1 and parameter not in kept:
             nn.init.xavier_uniform_(parameter)
 
 

@@ -24,8 +24,16 @@ from variants._layers import (
 class Transformer(VectorHead):
     """Vanilla Transformer: N encoder and N decoder layers with T learnable queries; cosine, batch-normalised."""
 
+    numerics = 2
+
     def __init__(
-        self, feature_shape: tuple[int, int, int], *, feedforward: int = 2048, layers: int = 3, heads: int = 1
+        self,
+        feature_shape: tuple[int, int, int],
+        *,
+        feedforward: int = 2048,
+        layers: int = 3,
+        heads: int = 1,
+        encoder_init: str = "torch",
     ) -> None:
         super().__init__(feature_shape)
         width = feature_shape[0]
@@ -35,7 +43,7 @@ class Transformer(VectorHead):
         self.decoder = nn.ModuleList(
             nn.TransformerDecoderLayer(width, heads, feedforward, dropout=0.0, batch_first=True) for _ in range(layers)
         )
-        draw_xavier(self)
+        draw_xavier(self, encoder_init)
 
     def encode(self, feature_map: Tensor) -> Repr:
         memory = run_layers(self.encoder, tokens_of(feature_map) + self.position)

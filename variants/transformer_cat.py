@@ -28,6 +28,8 @@ class TransformerCat(PairwiseHead):
     the class tokens of all layers, concatenated.
     """
 
+    numerics = 2
+
     def __init__(
         self,
         feature_shape: tuple[int, int, int],
@@ -36,6 +38,7 @@ class TransformerCat(PairwiseHead):
         layers: int = 3,
         heads: int = 1,
         fusion: str = "none",
+        encoder_init: str = "torch",
     ) -> None:
         super().__init__(feature_shape)
         width = feature_shape[0]
@@ -51,7 +54,7 @@ class TransformerCat(PairwiseHead):
         # Without bias: the batch norm behind it would cancel one.
         self.score = nn.ModuleList(nn.Linear(inputs, 1, bias=False) for _ in range(scores))
         self.norm = nn.ModuleList(PairNorm() for _ in range(scores))
-        draw_xavier(self)
+        draw_xavier(self, encoder_init)
 
     def encode(self, feature_map: Tensor) -> Repr:
         return Repr(tokens=tokens_of(feature_map))

@@ -34,6 +34,8 @@ class TransformerCross(PairwiseHead):
     norm (paper, C.4). Not symmetric.
     """
 
+    numerics = 2
+
     shared_fc: ClassVar[bool] = False
     """Whether queries and keys of every cross-attention go through one FC."""
 
@@ -46,6 +48,7 @@ class TransformerCross(PairwiseHead):
         heads: int = 1,
         encode_query: bool = False,
         fusion: str = "none",
+        encoder_init: str = "torch",
     ) -> None:
         super().__init__(feature_shape)
         width = feature_shape[0]
@@ -59,7 +62,7 @@ class TransformerCross(PairwiseHead):
         # Without bias: the batch norm behind it would cancel one.
         self.score = nn.ModuleList(nn.Linear(width, 1, bias=False) for _ in range(scores))
         self.norm = nn.ModuleList(PairNorm() for _ in range(scores))
-        draw_xavier(self)
+        draw_xavier(self, encoder_init)
 
     def encode(self, feature_map: Tensor) -> Repr:
         """Both roles of an image: `tokens` and `queries` as a query, `keys` and `values` [B, N, T, d] as a gallery."""

@@ -32,7 +32,7 @@ class TransMatcher(Head):
     `prior_embed` switch the parts of Table 3.
     """
 
-    numerics = 3
+    numerics = 4
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class TransMatcher(Head):
         pos_embed: bool = False,
         symmetric_prior: bool = True,
         first_level: str = "neck",
+        encoder_init: str = "torch",
     ) -> None:
         super().__init__(feature_shape)
         width = feature_shape[0]
@@ -63,7 +64,7 @@ class TransMatcher(Head):
         )
         self.norm = nn.BatchNorm1d(1)
         self.symmetric = symmetric_prior or not prior_embed
-        draw_xavier(self)
+        draw_xavier(self, encoder_init)
 
     def levels(self, feature_map: Tensor) -> list[Tensor]:
         """The N maps that feed the N decoders, each [B, T, d]."""

@@ -22,15 +22,23 @@ from variants._layers import (
 class ViT(VectorHead):
     """Vision Transformer: the class token after N encoder layers; cosine, batch-normalised."""
 
+    numerics = 2
+
     def __init__(
-        self, feature_shape: tuple[int, int, int], *, feedforward: int = 2048, layers: int = 3, heads: int = 1
+        self,
+        feature_shape: tuple[int, int, int],
+        *,
+        feedforward: int = 2048,
+        layers: int = 3,
+        heads: int = 1,
+        encoder_init: str = "torch",
     ) -> None:
         super().__init__(feature_shape)
         width = feature_shape[0]
         self.class_token = nn.Parameter(torch.empty(1, width))
         self.position = position_embedding(self.tokens + 1, width)
         self.encoder = encoder_layers(check_layers(layers), width, feedforward, heads)
-        draw_xavier(self)
+        draw_xavier(self, encoder_init)
 
     def encode(self, feature_map: Tensor) -> Repr:
         tokens = tokens_of(feature_map)

@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.config import MOST_THREADS, parse_overrides, split_words
 from bench.errors import UserError
-from bench.study.plan import Cell, Preset, Study, load_preset, load_study, parse_seeds, plan
+from bench.study.definition import Preset, Study, load_preset, load_study
+from bench.study.plan import Cell, parse_seeds, plan
 from bench.system.paths import expand
 
 MOST_SECONDS = 1_000_000

@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.data.standin import write_standin
     from bench.running.drill import describe, epochs_for, run_drill
     from bench.running.preflight import RunOptions, local_target, preflight
-    from bench.study.plan import load_preset, load_study, plan
+    from bench.study.definition import load_preset, load_study
+    from bench.study.plan import plan
 
     preset = load_preset("tiny")
     changes = [f"training.epochs={epochs_for(arguments.kills)}", f"evaluation.memory_gib={MEMORY_GIB}"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import variants
 from bench.commands.common import example
 from bench.config import TEST_SETS
-from bench.study.plan import load_preset, load_study, preset_names, study_names
+from bench.data.sources import canonical
+from bench.study.definition import Study, load_preset, load_study, preset_names, study_names
+from bench.study.plan import study_tests
 
 KINDS = ("heads", "studies", "data", "presets")
 
@@ -51,8 +54,24 @@ def _heads() -> None:
 def _studies() -> None:
     for name in study_names():
         study = load_study(name)
-        print(f"  {name:26} {study.title} (train: {', '.join(study.train)}; {study.seeds} seeds)")
-        print(f"  {'':26} rows: {', '.join(row.label for row in study.rows)}")
+        rows, trains = study.whole_rows, [canonical(source) for source in study.train]
+        tests = dict.fromkeys(test for source in trains for test in study_tests(study, source))
+        sizes = f"{_count(rows, 'row')} x {_count(trains, 'training set')} x {study.seeds} seeds"
+        print(f"  {name:26} {study.title}")
+        print(f"  {'':26} {len(rows) * len(trains) * study.seeds} runs: {sizes}")
+        print(f"  {'':26} train: {', '.join(trains)}")
+        print(f"  {'':26} test: {', '.join(tests)}")
+        print(f"  {'':26} rows: {', '.join(row.label for row in study.rows)}{_swept(study)}")
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+def _swept(study: Study) -> str:
+    """What of the rows is changed, one at a time: "; swept: layers 1, 2, 3"."""
+    keys = [f"{key.rpartition('.')[2]} {', '.join(map(str, values))}" for key, values in study.sweep.items()]
+    return f"; swept: {'; '.join(keys)}" if keys else ""
 
 
 def _data() -> None:

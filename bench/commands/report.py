@@ -7,6 +7,8 @@ import shutil
 import sys
 
 from bench.commands.common import add_results, example, file_or_folder
+from bench.config import split_words
+from bench.report.columns import EXTRA
 from bench.report.model import FORMATS
 
 
@@ -17,7 +19,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="print the tables and write them as Markdown, LaTeX, CSV and pictures",
         description="Print the paper's tables with the measured numbers beside the published ones, and write them as "
         "Markdown, LaTeX, CSV and pictures. Runs are only read.",
-        epilog=example("bench report", "bench report --study table2 --format text", "bench report --out /tmp/report"),
+        epilog=example(
+            "bench report",
+            "bench report --study table2 --format text",
+            "bench report --columns rank5,mINP",
+            "bench report --out /tmp/report",
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_results(parser)
@@ -26,6 +33,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--study", nargs="+", metavar="NAME", help="tables, see `bench list studies`, or speed (default: all)"
+    )
+    parser.add_argument(
+        "--columns", metavar="NAMES", help=f"accuracies to show besides, of {', '.join(item.key for item in EXTRA)}"
     )
     parser.add_argument("--format", nargs="+", choices=FORMATS, help="what to make (default: all); text writes no file")
 
@@ -40,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None
     out = arguments.out or arguments.results / "report"
-    report = write_report(arguments.results, out, arguments.study, arguments.format, width)
+    columns = split_words(arguments.columns) or ()
+    report = write_report(arguments.results, out, arguments.study, arguments.format, width, columns)
     for line in report.text.splitlines():
         print(f"\033[1;33m{line}\033[0m" if terminal and line.startswith("STAND-IN DATA") else line)
     if report.files:

@@ -241,7 +241,7 @@ def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
     book, unreadable = ledger(arguments.results), False
     names = tell_apart([(cell.label, cell.config) for cell in cells])
     for name, cell in zip(names, cells, strict=True):
-        tests = tests_of(cell.config.train, split_words(arguments.test))
+        tests = tests_of(cell, split_words(arguments.test))
         state = book.state_of(cell)
         lacking = state.lacking(tests)
         far = f"done but for {', '.join(lacking)}" if lacking else str(state)

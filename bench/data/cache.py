@@ -14,12 +14,10 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.data.dataset import Dataset, ImageRecord
 from bench.data.decoded import NO_FILE, DecodedFile, Note, digest_of, in_threads
 from bench.data.images import decode_bytes, read_bytes
+from bench.data.tensors import Images, JoinedImages
 from bench.data.turns import Tell, remove_leftovers, temporary, turn
 from bench.errors import UserError
 from bench.progress import Progress
@@ -39,12 +37,16 @@ def split_records(dataset: Dataset, split: str) -> tuple[ImageRecord, ...]:
 
 def load_images(
     dataset: Dataset, split: str, height: int, width: int, cache: Path, workers: int, progress: Progress
-) -> NDArray[np.uint8]:
+) -> Images:
     """[n, 3, height, width] RGB of `split_records`, memory-mapped; decoded first if the cache lacks it or is wrong.
 
-    Of several processes one decodes. Raises UserError naming the first image that cannot be read, or the cache folder
-    if it cannot be written, has no room or no locks.
+    Sets that are joined keep files of their own. Of several processes one decodes. Raises UserError naming the first
+    image that cannot be read, or the cache folder if it cannot be written, has no room or no locks.
     """
+    if dataset.parts:
+        return JoinedImages(
+            tuple(load_images(part, split, height, width, cache, workers, progress) for part in dataset.parts)
+        )
     name = f"{dataset.name}-{split}-{dataset.fingerprint[:16]}-{height}x{width}.npy"
     file = DecodedFile(cache / name, split_records(dataset, split), height, width)
     what = f"{dataset.name} {split}"

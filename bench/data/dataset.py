@@ -1,5 +1,7 @@
 """What a data set is to the rest of the suite: three lists of images, how they are split, and a fingerprint."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +51,8 @@ class Dataset:
     fingerprint: str
     standin: str | None = None
     release: str = ""
+    parts: tuple[Dataset, ...] = ()
+    """The sets whose training images, one after the other, this one is made of; () for a single set."""
     splits: tuple[Split, ...] = ()
     split_source: str = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,11 +11,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def pick(images: NDArray[np.uint8], positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+@dataclass(frozen=True)
+class JoinedImages:
+    """Images of several sets, one set after the other, each [n, 3, H, W] uint8 where it lies; none is copied."""
+
+    parts: tuple[NDArray[np.uint8], ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def pick(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy of the images at `positions`, counted over all sets. Raises IndexError beyond the last."""
+        ends = np.cumsum([len(part) for part in self.parts])
+        owners = np.searchsorted(ends, positions, side="right")
+        chosen = np.empty((len(positions), *self.parts[0].shape[1:]), np.uint8)
+        for owner in np.unique(owners):
+            mine = owners == owner
+            chosen[mine] = pick(self.parts[owner], positions[mine] - (ends[owner] - len(self.parts[owner])))
+        return chosen
+
+
+Images = NDArray[np.uint8] | JoinedImages
+"""[n, 3, H, W] RGB, uint8."""
+
+
+def pick(images: Images, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
     """A copy of the images [n, ...] at `positions`, for which a memory-mapped file is read and let go again.
 
     Else the system would count the whole file, once read, as memory of this process.
     """
+    if isinstance(images, JoinedImages):
+        return images.pick(positions)
     some = np.asarray(images)[positions]
     if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
         images._mmap.madvise(mmap.MADV_DONTNEED)

@@ -54,6 +54,8 @@ class SplitResult(Settings):
     rank1: Share
     mAP: Share
     mAP_trapezoid: Share
+    mINP: Share | None = None
+    """None in records of earlier versions."""
     cmc: list[Share]
     queries: Count
     """How many of the test result's per-query values are this split's; the splits' follow one another."""
@@ -71,6 +73,8 @@ class TestResult(Settings):
     rank1: Share
     mAP: Share
     mAP_trapezoid: Share
+    mINP: Share | None = None
+    """Mean of a query's matches / rank of the last of them; None in records of earlier versions."""
     cmc: list[Share]
     """Shares of queries with a match among the first 1, 2, ... 20."""
     query_index: list[int]
@@ -79,6 +83,12 @@ class TestResult(Settings):
     first_rank: list[int]
     """For each such query, the rank of its first match, from 1."""
     average_precision: list[Share]
+    query_person: list[int] = []
+    """Person of each such query; as its camera, its number of matches and `last_rank` [] in older records."""
+    query_camera: list[int] = []
+    matches: list[int] = []
+    last_rank: list[int] = []
+    """For each such query, the rank of its last match, from 1."""
     gallery_images: Count
     """Of several splits, those that any of them may use."""
     chance: Level

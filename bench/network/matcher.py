@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import variants
 from bench.config import CellConfig, Scoring
-from bench.data.tensors import pick, to_float
+from bench.data.tensors import Images, pick, to_float
 from bench.errors import UserError
 from bench.network.backbone import build_backbone
 from bench.randomness import Stream, torch_seeded
@@ -64,7 +64,7 @@ class Matcher(nn.Module):
     @torch.inference_mode()
     def encode_all(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         positions: NDArray[np.int64],
         batch: int,
         scoring: Scoring = "float32",
@@ -73,6 +73,7 @@ class Matcher(nn.Module):
     ) -> Repr:
         """The images at `positions` of [n, 3, H, W] uint8, in evaluation mode, `batch` at a time, kept for `scoring`.
 
+        For float32 they are encoded in float32, whatever precision the network was trained in, as the authors test [I].
         `known` holds the first of them where they are encoded already. `after` is told the result and how many of its
         images are done, after each batch. Takes no more memory than its result and one batch.
         """
@@ -91,7 +92,7 @@ class Matcher(nn.Module):
             put(known, 0)
             done = len(known)
         for start in range(done, len(positions), batch):
-            with self.autocast():
+            with self.autocast() if scoring == "bfloat16" else contextlib.nullcontext():
                 part = self.encode(to_float(pick(images, positions[start : start + batch]), self.device))
             put(part, start)
             if after is not None:

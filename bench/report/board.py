@@ -9,35 +9,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from bench.config import TEST_SETS, CellConfig, digest
+from bench.config import CellConfig, digest
+from bench.data.sources import JOIN, canonical
 from bench.errors import UserError
 from bench.journal.record import Level, Record, TestResult
 from bench.report.columns import Measurement, Quantity, Summary, at_chance, summarise
 from bench.report.published import PublishedRow
-from bench.study.plan import Preset, Study, load_preset
+from bench.report.titles import SET_TITLES, short_title, source_title
+from bench.study.definition import Preset, Study, load_preset
+from bench.study.plan import study_tests
 
 State = Literal["trained", "untrained"]
 
 LONGEST_NAME = 120
 """Characters of a file's name, to which kind and suffix are added."""
-
-SET_TITLES = {
-    "cuhk03": "CUHK03-NP",
-    "market": "Market-1501",
-    "msmt": "MSMT17",
-    "cuhk03_labeled": "CUHK03-NP labeled",
-    "msmt_all": "MSMT17 all",
-    "randperson": "RandPerson",
-    "viper": "VIPeR",
-    "prid": "PRID",
-    "grid": "GRID",
-    "ilids": "i-LIDS",
-    "market_all": "Market-1501 all",
-    "cuhk03_all": "CUHK03-NP all",
-    "cuhk02": "CUHK02",
-    "cuhksysu": "CUHK-SYSU",
-}
-"""Data sets as the paper writes them, in the order of its columns."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +73,8 @@ class Row:
     label: str
     train: str
     kind: Literal["study", "outside", "published", "level"] = "study"
+    tests: tuple[str, ...] = ()
+    """The test sets over which means are taken: those that the study asks for; of levels of several sets all known."""
     config: CellConfig | None = None
     records: tuple[Record, ...] = ()
     planned: int = 0
@@ -97,13 +84,8 @@ class Row:
     levels: Mapping[str, Level] = field(default_factory=dict)
     """By test set, for rows that no run stands behind: chance and pixels."""
 
-    @property
-    def tests(self) -> tuple[str, ...]:
-        """The test sets over which mAcc is taken: the training set's; for levels of several sets all that are known."""
-        return TEST_SETS.get(self.train, tuple(self.levels))
-
     def is_tested_on(self, test: str) -> bool:
-        """Whether a test set is one of the training set's, or one on which something was measured besides."""
+        """Whether a test set is one that the study asks for, or one on which something was measured besides."""
         return test in self.tests or test in self.levels or any(self.results(test, state) for state in get_args(State))
 
     def results(self, test: str, state: State = "trained") -> list[TestResult]:
@@ -162,14 +144,30 @@ class Board:
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """The training sets' test sets and any other that a run was tested on, in the order of the paper's columns."""
-        wanted = {test for train in self.trains for test in TEST_SETS[train]}
+        """The test sets that the study asks for and any other that a run was tested on.
+
+        In the order of the study, else of the paper's columns.
+        """
+        wanted = {test for train in self.trains for test in self.asked_tests(train)}
         wanted |= {result.test for row in self.rows for record in row.records for result in record.tests}
-        return tuple(test for test in dict.fromkeys([*SET_TITLES, *sorted(wanted)]) if test in wanted)
+        order = dict.fromkeys([*(self.study.tests or ()), *SET_TITLES, *sorted(wanted)])
+        return tuple(test for test in order if test in wanted)
+
+    @property
+    def own_trains(self) -> tuple[str, ...]:
+        """The study's own sources, by the one name of each."""
+        return own_trains(self.study)
+
+    def asked_tests(self, train: str) -> tuple[str, ...]:
+        """The test sets that the study asks for behind a source."""
+        return study_tests(self.study, train)
 
     def name_of(self, row: Row) -> str:
         """A row's label, with its training set where the board has several."""
-        return f"{row.label} ({SET_TITLES.get(row.train, row.train)})" if len(self.trains) > 1 else row.label
+        if len(self.trains) < 2:
+            return row.label
+        title = short_title(row.train) if JOIN in row.train else source_title(row.train)
+        return f"{row.label} ({title})"
 
     @property
     def slug(self) -> str:
@@ -177,7 +175,7 @@ class Board:
         setting = self.setting
         changed = digest([dict(setting.overrides), setting.weights])[:6] if setting.overrides else ""
         data = re.sub(r"[^a-z0-9]+", "-", (setting.standin_text or "").replace("stand-in data", "standin")).strip("-")
-        train = "-".join(self.trains) if self.trains != tuple(self.study.train) else ""
+        train = "-".join(self.trains) if self.trains != self.own_trains else ""
         return file_name(self.name, train, setting.preset or "paper", changed, data)
 
     def levels(self) -> list[Row]:
@@ -188,7 +186,16 @@ class Board:
             "pixels (cosine)": {result.test: result.pixels for result in results if result.pixels is not None},
         }
         train = self.trains[0] if len(self.trains) == 1 else ""
-        return [Row(label, train, kind="level", levels=levels) for label, levels in kinds.items() if levels]
+        return [
+            Row(label, train, "level", self.asked_tests(train) if train else tuple(levels), levels=levels)
+            for label, levels in kinds.items()
+            if levels
+        ]
+
+
+def own_trains(study: Study) -> tuple[str, ...]:
+    """A study's sources, by the one name of each."""
+    return tuple(canonical(source) for source in study.train)
 
 
 def file_name(*parts: str) -> str:

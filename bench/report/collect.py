@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bench.config import TEST_SETS, CellConfig, merge
+from bench.config import TEST_SETS, merge
 from bench.errors import UserError
 from bench.journal.record import Record
-from bench.report.board import Board, LeftOut, Row, Setting
+from bench.report.board import Board, LeftOut, Row, Setting, own_trains
 from bench.report.published import load_published
+from bench.study.definition import Preset, Study, load_study, study_names
 from bench.study.names import tell_apart
-from bench.study.plan import Cell, Preset, Study, answers, load_study, plan, request_key, study_names
+from bench.study.plan import Cell, answers, plan, request_key, study_tests, usual_tests
 
 OUTSIDE_ROWS = "table2"
 """The study whose tables also list runs that no row of any study asks for: heads from outside the suite."""
@@ -32,7 +33,7 @@ def collect(records: Iterable[Record], asked: Sequence[str] | None = None) -> li
         others = [record for record in setting.records if id(record) not in used]
         found[OUTSIDE_ROWS] += _outside_rows(setting, others, found[OUTSIDE_ROWS])
         boards = [board for name in studies for board in _boards(name, studies[name], setting, found[name])]
-        needed = [board for board in boards if set(board.trains) & set(board.study.train) or not covered(board, boards)]
+        needed = [board for board in boards if set(board.trains) & {*board.own_trains} or not covered(board, boards)]
         chosen += [board for board in needed if (board.name in asked if asked else board.runs)]
     return _with_runs_first(chosen, asked) if asked else chosen
 
@@ -50,7 +51,7 @@ def covered(board: Board, boards: Sequence[Board]) -> bool:
     """Whether another board shows all of a board's runs: of equals, the one with more runs, then table2, is kept."""
 
     def weight(item: Board) -> tuple[int, bool, bool, str]:
-        own = item.trains[0] in item.study.train
+        own = item.trains[0] in item.own_trains
         return len(item.runs), own, item.name == OUTSIDE_ROWS, item.slug
 
     same = (other for other in boards if other.setting is board.setting and other is not board)
@@ -79,16 +80,17 @@ def _study_rows(name: str, study: Study, setting: Setting) -> list[Row]:
     for record in setting.records:
         by_request.setdefault(request_key(record.config), []).append(record)
     rows: dict[tuple[str, str], list[tuple[Record | None, list[LeftOut]]]] = {}
-    configs: dict[tuple[str, str], CellConfig] = {}
+    first: dict[tuple[str, str], Cell] = {}
     for cell in _cells(study, setting, setting.loaded_preset):
         key = (cell.config.train, cell.label)
-        configs.setdefault(key, cell.config)
+        first.setdefault(key, cell)
         rows.setdefault(key, []).append(_choose(by_request.get(request_key(cell.config), []), cell))
     return [
         Row(
             label,
             train,
-            config=configs[train, label],
+            tests=first[train, label].tests,
+            config=first[train, label].config,
             records=tuple(record for record, _ in chosen if record is not None),
             planned=setting.loaded_preset.seeds or study.seeds,
             left_out=tuple(item for _, left_out in chosen for item in left_out),
@@ -102,13 +104,14 @@ def _cells(study: Study, setting: Setting, preset: Preset) -> list[Cell]:
     """The study's cells under a setting. Rows that refuse the setting's options are left out: no run can have them."""
     found = {record.config.seed for record in setting.records}
     seeds = sorted({*range(preset.seeds or study.seeds), *found})
-    trains = list(dict.fromkeys([*study.train, *sorted({record.config.train for record in setting.records})]))
+    trains = list(dict.fromkeys([*own_trains(study), *sorted({record.config.train for record in setting.records})]))
     # The file of the weights may be gone; its hash is all that is needed here.
     overrides = merge(setting.overrides, {"backbone": {"weights": "imagenet"}})
     cells: list[Cell] = []
-    for row in study.rows:
+    for row in study.whole_rows:
+        alone = study.model_copy(update={"rows": [row], "base": {}, "sweep": {}})
         try:
-            cells += plan(study.model_copy(update={"rows": [row]}), preset, overrides, train=trains, seeds=[0])
+            cells += plan(alone, preset, overrides, train=trains, seeds=[0])
         except UserError:
             continue
     return [_at(cell, seed, setting.weights) for cell in cells for seed in seeds]
@@ -171,22 +174,26 @@ def _outside_row(label: str, train: str, group: Sequence[Record], planned: int) 
         if record is not chosen[record.config.seed]:
             left_out.append(LeftOut(record, _difference(record, chosen[record.config.seed])))
     records = tuple(chosen[seed] for seed in sorted(chosen))
-    return Row(label, train, "outside", newest.config, records, planned, tuple(left_out))
+    return Row(label, train, "outside", usual_tests(train), newest.config, records, planned, tuple(left_out))
 
 
 def _boards(name: str, study: Study, setting: Setting, rows: Sequence[Row]) -> list[Board]:
-    """One board for a study of several training sets; else one per training set with runs, and the study's own."""
+    """One board for the study's own training sets, and one for each other set that runs of its rows were trained on."""
+    own = own_trains(study)
     answered = {row.train for row in rows if row.all_records}
-    trains = [train for train in TEST_SETS if train in study.train or train in answered]
-    groups = [trains] if len(study.train) > 1 else [[train] for train in trains]
-    own = [[row for row in rows if row.train in group] for group in groups]
-    if len(study.train) > 1:
-        own = [_with_literature(study, trains, own[0])]
-    return [
-        Board(setting, name, study, tuple(group), tuple(rows_of_group))
-        for group, rows_of_group in zip(groups, own, strict=True)
-        if set(group) & {*study.train, *answered}
-    ]
+    groups = [own, *((train,) for train in sorted(answered.difference(own), key=_place))]
+    boards = []
+    for group in groups:
+        of_group = [row for row in rows if row.train in group]
+        if group is own and (len(own) > 1 or study.averages):
+            of_group = _with_literature(study, own, of_group)
+        boards.append(Board(setting, name, study, group, tuple(of_group)))
+    return boards
+
+
+def _place(train: str) -> tuple[int, str]:
+    """Where a training set stands among boards: the paper's first, in its order."""
+    return ([*TEST_SETS].index(train) if train in TEST_SETS else len(TEST_SETS)), train
 
 
 def _with_literature(study: Study, trains: Sequence[str], rows: Sequence[Row]) -> list[Row]:
@@ -196,6 +203,7 @@ def _with_literature(study: Study, trains: Sequence[str], rows: Sequence[Row]) -
     merged: list[Row] = []
     for train in trains:
         others = [row for row in table.rows if row.train == train and row.label not in labels]
-        merged += [Row(row.label, train, kind="published", published=row) for row in others]
+        tests = study_tests(study, train)
+        merged += [Row(row.label, train, "published", tests, published=row) for row in others]
         merged += [row for row in rows if row.train == train]
     return merged

@@ -107,6 +107,46 @@ def _percent(field: str) -> Callable[[Measurement, str], float | None]:
     return read
 
 
+def _of_result(read: Callable[[TestResult], float | None]) -> Callable[[Measurement, str], float | None]:
+    """In percent, from a share of 1 that only a test has, or only one by this version of the suite."""
+
+    def of(measurement: Measurement, test: str) -> float | None:
+        result = measurement.results.get(test)
+        share = read(result) if isinstance(result, TestResult) else None
+        return None if share is None else 100 * share
+
+    return of
+
+
+def _among_first(rank: int) -> Callable[[TestResult], float | None]:
+    return lambda result: result.cmc[rank - 1] if len(result.cmc) >= rank else None
+
+
+def _first_split(field: str) -> Callable[[TestResult], float | None]:
+    def read(result: TestResult) -> float | None:
+        shares = [getattr(split, field) for split in result.splits if split.split == 0]
+        return statistics.fmean(shares) if shares else None
+
+    return read
+
+
+def _over_splits(field: str) -> Callable[[TestResult], float | None]:
+    def read(result: TestResult) -> float | None:
+        spread = result.spread_over_splits
+        return None if spread is None else getattr(spread, field)
+
+    return read
+
+
+def _average(field: str) -> Callable[[Measurement, str], float | None]:
+    def read(measurement: Measurement, _test: str) -> float | None:
+        if not measurement.tests or any(test not in measurement.results for test in measurement.tests):
+            return None
+        return 100 * statistics.fmean(getattr(measurement.results[test], field) for test in measurement.tests)
+
+    return read
+
+
 def _mean_accuracy(measurement: Measurement, _test: str) -> float | None:
     if not measurement.tests or any(test not in measurement.results for test in measurement.tests):
         return None
@@ -135,6 +175,30 @@ PER_TEST = (
     Quantity("mAP", "mAP", "%", "higher", _percent("mAP"), digits=1),
 )
 """Accuracies on one test set."""
+
+EXTRA = (
+    Quantity("rank5", "Rank-5", "%", "higher", _of_result(_among_first(5)), digits=1),
+    Quantity("rank10", "Rank-10", "%", "higher", _of_result(_among_first(10)), digits=1),
+    Quantity("mINP", "mINP", "%", "higher", _of_result(lambda result: result.mINP), digits=1),
+)
+"""Accuracies on one test set that tables show on request, and files of values always."""
+
+SPLITS = {
+    key: (
+        Quantity(f"{key}_over_splits", "± splits", "%", "lower", _of_result(_over_splits(key)), digits=1),
+        Quantity(f"{key}_split0", "split 0", "%", "higher", _of_result(_first_split(key)), digits=1),
+    )
+    for key in ("rank1", "mAP")
+}
+"""By accuracy on a small set: its sample standard deviation over the splits of a seed, and its value on split 0."""
+
+AVERAGES = {
+    quantity.key: Quantity(
+        f"average_{quantity.key}", quantity.heading, "%", "higher", _average(quantity.key), "average", digits=1
+    )
+    for quantity in PER_TEST
+}
+"""Means of one accuracy over all test sets, as the tables of the protocols print them; only where all are there."""
 
 MACC = Quantity("mAcc", "mAcc", "%", "higher", _mean_accuracy, digits=2)
 """Mean of all Rank-1 and mAP over all test sets [P, appendix A]; only where all test sets are there."""

@@ -9,11 +9,13 @@ FORMATS = ("text", "markdown", "latex", "csv", "figures")
 
 CHANCE = "†"
 OUTSIDE = "*"
+LITERATURE = "‡"
 MISSING = "·"
 
 LEGEND = {
     CHANCE: "mAP not above chance by two standard errors (over queries, mean of the seeds)",
     OUTSIDE: "not a row of the paper's table as this version of the suite plans it",
+    LITERATURE: "copied from the literature, not run here",
     MISSING: "not measured",
     "±": "sample standard deviation over the seeds",
 }

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.config import TEST_SETS
+from bench.data.sources import JOIN
 from bench.journal.record import Record
 from bench.progress import sentence
-from bench.report.board import SET_TITLES, Board, Row
+from bench.report.board import Board, Row
 from bench.report.published import load_published
+from bench.report.titles import letters, set_title
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,13 @@ def notes(board: Board) -> list[str]:
     for train in board.trains:
         rows = [row for row in board.rows if row.train == train]
         lines += [_differences(trait, board, rows, f" ({train})") for trait in DATA_TRAITS]
-        lines += [_test_data(board, rows, test) for test in TEST_SETS[train]]
+        lines += [_test_data(board, rows, test) for test in board.asked_tests(train)]
     lines += [_splits(board, test) for test in board.tests]
     if any(record.provenance.dirty for row in board.rows for record in row.records):
         lines.append("Runs with uncommitted changes cannot be reproduced from their commit.")
     published = load_published()[board.study.published]
-    return [*filter(None, lines), f"Paper: {published.source}.", *published.notes]
+    lines += [_letters(board), f"{published.by.capitalize()}: {published.source}.", *published.notes]
+    return [*filter(None, lines)]
 
 
 def failures(row: Row) -> list[str]:
@@ -139,7 +141,15 @@ def _splits(board: Board, test: str) -> str:
         return ""
     count = len({split.split for split in results[0].splits})
     ways = ", each both ways" if any(split.swapped for split in results[0].splits) else ""
-    return f"{SET_TITLES[test]}: mean over {count} split{'s' * (count > 1)}{ways}: {'; or '.join(sources)}."
+    return f"{set_title(test)}: mean over {count} split{'s' * (count > 1)}{ways}: {'; or '.join(sources)}."
+
+
+def _letters(board: Board) -> str:
+    """What the letters stand for by which a board names its sources, "" if it uses none."""
+    pairs = board.study.layout == "sources"
+    short = [train for train in board.trains if pairs or (len(board.trains) > 1 and JOIN in train)]
+    tests = board.tests if pairs else ()
+    return f"{letters([*short, *tests])}." if short else ""
 
 
 def _groups(values: Mapping[str, Sequence[str]]) -> str:

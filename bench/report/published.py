@@ -1,9 +1,13 @@
-"""The paper's own numbers, from results/paper.yaml. Nothing is computed from them."""
+"""Published numbers: the paper's own (results/paper.yaml) and those of others since (results/literature.yaml).
+
+Nothing is computed from them.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 from bench.config import Settings, validate
 from bench.values import read_yaml
@@ -11,6 +15,9 @@ from bench.values import read_yaml
 Accuracy = tuple[float | None, float | None]
 """Rank-1 and mAP in percent; None where the paper prints a dash."""
 
+
+AVERAGE = "average"
+"""Instead of a test set, and of a training set: the averages that a table prints."""
 
 HOUR = 3600
 """Seconds of the unit in which the paper's tables give training times."""
@@ -37,6 +44,8 @@ class PublishedRow(Settings):
 
     def value(self, quantity: str, test: str = "") -> float | None:
         """The printed value of a quantity in its own unit (bench.report.columns), None if there is none."""
+        if quantity.startswith("average_"):
+            return self.value(quantity.removeprefix("average_"), AVERAGE)
         if quantity in ("rank1", "mAP"):
             return self.tests.get(test, (None, None))[quantity == "mAP"]
         if quantity == "training_seconds":
@@ -51,6 +60,8 @@ class PublishedTable(Settings):
     source: str
     notes: list[str] = []
     rows: list[PublishedRow]
+    by: Literal["paper", "literature"] = "paper"
+    """Whose results these are: the paper's, or others' as well."""
 
     def row(self, label: str, train: str) -> PublishedRow | None:
         """The row of a method trained on a set, None if the paper has none."""
@@ -59,9 +70,11 @@ class PublishedTable(Settings):
 
 @cache
 def load_published() -> dict[str, PublishedTable]:
-    """All published tables by key: table1, table2, table3, variants, times, tableD."""
-    text = resources.files("results").joinpath("paper.yaml").read_text(encoding="utf-8")
+    """All published tables by the name of the study beside which they stand."""
     return {
-        key: validate(PublishedTable, table, f"results/paper.yaml, {key}")
-        for key, table in read_yaml(text, "results/paper.yaml").items()
+        key: validate(PublishedTable, {**table, "by": by}, f"results/{by}.yaml, {key}")
+        for by in ("paper", "literature")
+        for key, table in read_yaml(
+            resources.files("results").joinpath(f"{by}.yaml").read_text(encoding="utf-8"), f"{by}.yaml"
+        ).items()
     }

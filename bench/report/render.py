@@ -17,6 +17,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from bench.progress import one_line
+from bench.report.curves import CurvePoint
 from bench.report.model import Column, Table, Text, Value
 
 NOTE_WIDTH = 160
@@ -32,6 +33,8 @@ LATEX_CHARACTERS = {
     "±": r"$\pm$",
     "·": r"$\cdot$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "→": r"$\rightarrow$",
     "✓": r"$\checkmark$",
     # Behind a line's end, LaTeX takes these for the end's own arguments.
     **{character: f"{{{character}}}" for character in "[]*"},
@@ -106,8 +109,13 @@ def to_csv(table: Table) -> str:
 
     Texts that a spreadsheet would take for a formula have an apostrophe before them.
     """
-    names = [field.name for field in fields(Value)]
-    rows = [{name: _csv(value) for name, value in asdict(values).items()} for values in table.values]
+    return to_csv_lines(table.values, Value)
+
+
+def to_csv_lines(lines: Sequence[Value] | Sequence[CurvePoint], kind: type[Value] | type[CurvePoint]) -> str:
+    """Lines of one kind as a CSV file, as `to_csv`."""
+    names = [field.name for field in fields(kind)]
+    rows = [{name: _csv(value) for name, value in asdict(line).items()} for line in lines]
     frame = pd.DataFrame(rows, columns=names)
     buffer = io.StringIO()
     frame.to_csv(buffer, index=False, lineterminator="\n")

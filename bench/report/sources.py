@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config import TEST_SETS
 from bench.data import NAMES
+from bench.data.sources import canonical
+from bench.errors import UserError
 from bench.journal.reading import Unreadable
 from bench.journal.record import RECORD, Record, cell_folders, read_record
 from bench.perf.records import PerfRecord, read_perf
@@ -43,10 +44,18 @@ def read_sources(results: Path, speed: bool) -> Sources:
 
 def _check_sets(path: Path, record: Record) -> None:
     tests = {result.test for result in record.tests}
-    unknown = sorted(tests.difference(NAMES) | {record.config.train}.difference(TEST_SETS))
+    trains = set() if _is_source(record.config.train) else {record.config.train}
+    unknown = sorted(tests.difference(NAMES) | trains)
     if unknown:
         raise Unreadable(
             path,
             f"is not of this version of the suite (unknown data set: {', '.join(unknown)})",
             "move its folder away, or draw the report with the version that wrote it",
         )
+
+
+def _is_source(train: str) -> bool:
+    try:
+        return canonical(train) == train
+    except UserError:
+        return False

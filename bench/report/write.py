@@ -15,6 +15,8 @@ from bench.journal.record import Record, write_atomically
 from bench.progress import one_line, sentence
 from bench.report.board import Board
 from bench.report.collect import collect, covered
+from bench.report.columns import EXTRA
+from bench.report.curves import CurvePoint, curve_points
 from bench.report.layout import tables
 from bench.report.model import FORMATS, Table
 from bench.report.render import (
@@ -22,13 +24,14 @@ from bench.report.render import (
     notes_markdown,
     notes_text,
     to_csv,
+    to_csv_lines,
     to_latex,
     to_markdown,
     to_text,
 )
 from bench.report.sources import read_sources
 from bench.report.speed import speed_tables
-from bench.study.plan import study_names
+from bench.study.definition import study_names
 
 MARKDOWN = "report.md"
 
@@ -53,17 +56,19 @@ def write_report(
     studies: Sequence[str] | None = None,
     formats: Sequence[str] | None = None,
     width: int | None = None,
+    columns: Sequence[str] = (),
 ) -> Report:
     """Draw tables and pictures from the records below `results` and write them to the folder `out`.
 
     `studies` chooses tables of the paper (default: all that have runs), `formats` some of FORMATS (default: all),
-    `width` is that of the terminal (default: no limit). Records that cannot be read are passed over. Raises UserError
-    where there are no runs, for unknown studies or formats, for an `out` among the runs, which reports never touch, and
-    for one that cannot be written.
+    `width` is that of the terminal (default: no limit), `columns` are keys of accuracies to show besides. Records that
+    cannot be read are passed over. Raises UserError where there are no runs, for unknown studies, formats or columns,
+    for an `out` among the runs, which reports never touch, and for one that cannot be written.
     """
     for name in studies or ():
         one_of("study", name, (*study_names(), SPEED))
     wanted = [one_of("format", name, FORMATS) for name in formats or FORMATS]
+    extra = [one_of("column", name, [quantity.key for quantity in EXTRA]) for name in columns]
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(results / "runs")):
         raise UserError(f"--out {out} lies among the runs, which a report only reads; choose another folder")
     sources = read_sources(results, speed=not studies or SPEED in studies)
@@ -77,10 +82,13 @@ def write_report(
         )
     papers = [name for name in studies or () if name != SPEED]
     boards = collect(sources.records, papers or None) if papers or not studies else []
-    made = {board.slug: tables(board) for board in boards}
+    made = {board.slug: tables(board, extra) for board in boards}
     files: dict[str, bytes] = {}
     for table in [*(table for board in boards for table in made[board.slug]), *speed]:
         files |= _table_files(table, wanted)
+    if "csv" in wanted:
+        curves = [board for board in boards if board.study.layout == "curves"]
+        files |= {f"{board.slug}-curves.csv": _bytes(to_csv_lines(curve_points(board), CurvePoint)) for board in curves}
     pictures, undrawn = _draw(boards) if "figures" in wanted else ({}, [])
     for drawn in pictures.values():
         files |= drawn

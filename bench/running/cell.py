@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from bench.config import CellConfig
-from bench.data import Dataset, load_dataset
+from bench.data import Dataset
 from bench.data.cache import load_images
+from bench.data.sources import load_source
+from bench.data.tensors import Images
 from bench.errors import CellFailed, UserError
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
@@ -266,15 +268,15 @@ class _Run:
         return evaluate(model, dataset, images, settings, state, task.untrained, task.progress, task.folder, self.pulse)
 
     def _dataset(self, name: str) -> Dataset:
-        return load_dataset(name, self.task.data_dir, self.task.msmt_release, self.task.splits)
+        return load_source(name, self.task.data_dir, self.task.msmt_release, self.task.splits)
 
-    def _images(self, dataset: Dataset, split: str) -> np.ndarray:
+    def _images(self, dataset: Dataset, split: str) -> Images:
         size, task = self.task.config.input, self.task
         return load_images(
             dataset, split, size.height, size.width, cache_folder(task.results), task.workers, task.progress
         )
 
-    def _training_set(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    def _training_set(self, dataset: Dataset) -> tuple[Images, np.ndarray]:
         return self._images(dataset, "train"), np.array([record.person for record in dataset.train])
 
     def _new_model(self) -> Matcher:

@@ -11,8 +11,9 @@ from typing import IO, Any
 import torch
 
 from bench.config import CellConfig
-from bench.data import Dataset, load_dataset
+from bench.data import Dataset
 from bench.data.cache import load_images
+from bench.data.sources import load_source
 from bench.data.splits import files_not_needed
 from bench.environment import cpus
 from bench.errors import UserError
@@ -100,7 +101,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 results=options.results,
                 data_dir=options.data_dir,
                 head=cell.head_path,
-                tests=tests_of(config.train, options.tests),
+                tests=tests_of(cell, options.tests),
                 threads=threads_of(cell.config if config.threads == "auto" else config, target.cpus),
                 device=target.device,
                 workers=options.workers,
@@ -190,11 +191,10 @@ def _check_training_sets(cells: Sequence[Cell], datasets: dict[str, Dataset]) ->
 
 def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Dataset]:
     names = dict.fromkeys(cell.config.train for cell in cells)
-    for train in list(names):
-        names |= dict.fromkeys(tests_of(train, options.tests))
+    names |= dict.fromkeys(name for cell in cells for name in tests_of(cell, options.tests))
     if useless := files_not_needed(options.splits, names):
         raise UserError(f"--splits: {useless[0]}, and no run is tested on that; tested on: {', '.join(names)}")
-    datasets = {name: load_dataset(name, options.data_dir, options.msmt_release, options.splits) for name in names}
+    datasets = {name: load_source(name, options.data_dir, options.msmt_release, options.splits) for name in names}
     kinds = {dataset.standin for dataset in datasets.values()}
     if len(kinds) > 1:
         listed = ", ".join(f"{name} ({dataset.standin or 'real'})" for name, dataset in datasets.items())

@@ -8,11 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-from pydantic import Field
 
 import variants
 from bench.config import (
@@ -30,54 +27,24 @@ from bench.config import (
     validate,
 )
 from bench.data import NAMES, describe
+from bench.data.sources import canonical, check_apart, parts_of, persons_of
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.record import Record, Started
+from bench.study.definition import MOST_SEEDS, Preset, Row, Study, load_study, study_names
 from bench.system.paths import expand
-from bench.values import read_yaml
 
-TRAINER_NUMERICS = 2
+TRAINER_NUMERICS = 3
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
 
-MOST_SEEDS = 1000
-"""Runs of one row that differ in nothing but their seed."""
+LARGE_SETS = ("cuhk03", "market", "msmt")
+"""What a source of several sets is tested on, as far as it holds nothing of them."""
 
 MOST_OPTION = 100_000
 """The largest whole number that a head's option takes: they are sizes and counts of layers."""
 
 DEFAULT_SIZES: dict[str, Option] = {"width": 512, "feedforward": 2048, "layers": 3}
 """Sizes at which a head from outside the suite is run (paper, section 6.2)."""
-
-
-class Row(Settings):
-    """One row of a study's table."""
-
-    label: str
-    head: str = ""
-    width: int = 0
-    options: dict[str, Option] = {}
-
-
-class Study(Settings):
-    """A table: rows x training sets x seeds. `base` holds what all rows share."""
-
-    title: str
-    published: str
-    train: list[str]
-    seeds: int = Field(ge=1, le=MOST_SEEDS)
-    base: dict[str, Any] = {}
-    rows: list[Row]
-
-
-class Preset(Settings):
-    """Changes to the recipe that hold for all rows alike. `divide` divides widths and feed-forward widths."""
-
-    description: str
-    standin: str | None = None
-    seeds: int | None = Field(None, ge=1, le=MOST_SEEDS)
-    untrained: bool = False
-    divide: dict[str, int] = {}
-    recipe: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -92,28 +59,8 @@ class Cell:
     """What `variants.build` takes: the head's name, or the path of a file."""
     numerics: dict[str, int]
     """Versions of the code that makes the cell's numbers."""
-
-
-def study_names() -> list[str]:
-    """Names of all studies."""
-    return _yaml_names("bench.study.studies")
-
-
-def preset_names() -> list[str]:
-    """Names of all presets."""
-    return _yaml_names("bench.study.presets")
-
-
-def load_study(name: str) -> Study:
-    """A study by name. Raises UserError for unknown ones."""
-    return validate(Study, _read_yaml("bench.study.studies", one_of("study", name, study_names())), f"study {name}")
-
-
-def load_preset(name: str | None) -> Preset:
-    """A preset by name; None is the paper's own recipe. Raises UserError for unknown ones."""
-    if name is None:
-        return Preset(description="the paper's recipe")
-    return validate(Preset, _read_yaml("bench.study.presets", one_of("preset", name, preset_names())), f"preset {name}")
+    tests: tuple[str, ...]
+    """The test sets that its study asks for."""
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -145,37 +92,48 @@ def plan(
 
     `select` holds "all", heads, row labels or paths of head files. Raises UserError for anything unknown.
     """
-    train_sets = [_training_set(name) for name in train or study.train]
+    train_sets = list(dict.fromkeys(canonical(source) for source in train or study.train))
     if seeds is None:
         seeds = range(preset.seeds or study.seeds)
     rows = _select_rows(study, select)
     _check_overrides(overrides)
     return [
-        _cell(row, info, train_set, seed, preset, overrides)
+        _cell(row, info, train_set, seed, study, preset, overrides)
         for row, info in [(row, _describe(row.head)) for row in rows]
         for train_set in train_sets
         for seed in seeds
     ]
 
 
-def _training_set(name: str) -> str:
-    if name in NAMES and not describe()[name].has_training:
-        raise UserError(f"{name} is for testing only; choose another --train")
-    return one_of("training set", name, TEST_SETS)
+def tests_of(cell: Cell, asked: Iterable[str] | None) -> tuple[str, ...]:
+    """The test sets asked for, else those of the cell's study.
 
-
-def tests_of(train: str, asked: Iterable[str] | None) -> tuple[str, ...]:
-    """The test sets of a training set. Raises UserError for unknown ones and for persons that would be in both."""
+    Raises UserError for unknown ones and for persons that would be both trained on and tested on.
+    """
     if asked is None:
-        return TEST_SETS[train]
+        return cell.tests
+    return checked_tests(cell.config.train, asked)
+
+
+def checked_tests(source: str, asked: Iterable[str]) -> tuple[str, ...]:
+    """Names of test sets, each once. Raises UserError as `tests_of`."""
     tests = tuple(one_of("test set", name, NAMES) for name in dict.fromkeys(asked))
     for name in tests:
-        # Boxes apart, the labeled images of CUHK03-NP are the detected ones.
-        if train == f"{name.removesuffix('_labeled')}_all":
-            raise UserError(f"{train} trains on the test persons of {name}: choose another --test")
         if not describe()[name].has_test:
             raise UserError(f"{name} has no query and gallery: it is for training only; choose another --test")
+    check_apart(source, tests)
     return tests
+
+
+def study_tests(study: Study, source: str) -> tuple[str, ...]:
+    """The test sets that a study asks for behind a source. Raises UserError as `tests_of`."""
+    return checked_tests(source, study.tests) if study.tests else usual_tests(source)
+
+
+def usual_tests(source: str) -> tuple[str, ...]:
+    """The test sets of a source where nobody asks for others: the paper's, or the large sets that are no part of it."""
+    shown = {persons_of(part) for part in parts_of(source)}
+    return TEST_SETS.get(source) or tuple(name for name in LARGE_SETS if name not in shown)
 
 
 def resolve(config: CellConfig, device_kind: str, bf16: bool, threads_at_hand: int | None = None) -> CellConfig:
@@ -241,7 +199,9 @@ def _describe(head: str) -> variants.HeadInfo:
         raise UserError(str(fault)) from fault
 
 
-def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Preset, overrides: dict[str, Any]) -> Cell:
+def _cell(
+    row: Row, info: variants.HeadInfo, train: str, seed: int, study: Study, preset: Preset, overrides: dict[str, Any]
+) -> Cell:
     own = {key: value for key, value in overrides.items() if key in ("width", "options")}
     recipe = {key: value for key, value in overrides.items() if key not in own}
     divide = preset.divide
@@ -260,14 +220,17 @@ def _cell(row: Row, info: variants.HeadInfo, train: str, seed: int, preset: Pres
             raise UserError(f"{row.label}: option {key!r} is above {MOST_OPTION:,}, which no size or count needs to be")
     values = merge(
         {"training": TRAINING_BY_SET.get(train, {})},
+        study.recipe,
         preset.recipe,
+        row.recipe,
         recipe,
         {"head": info.name, "head_digest": info.digest, "options": options, "train": train, "seed": seed},
         {"width": own.get("width", row.width // divide.get("width", 1))},
     )
     weights_file = _weights_file(values)
     numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
-    return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head, numerics)
+    tests = study_tests(study, train)
+    return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head, numerics, tests)
 
 
 def _as_declared(value: Option, default: Option) -> Option:
@@ -304,7 +267,7 @@ def _weights_file(values: dict[str, Any]) -> Path | None:
 
 
 def _select_rows(study: Study, select: Iterable[str]) -> list[Row]:
-    rows = [Row.model_validate(merge(study.base, row.model_dump(exclude_unset=True))) for row in study.rows]
+    rows = study.whole_rows
     chosen: list[Row] = []
     for word in select:
         if word == "all":
@@ -331,19 +294,9 @@ def _outside_row(head: str) -> Row:
     """A head that no row of the study names: at its own sizes in another study, or else at the paper's."""
     for name in study_names():
         study = load_study(name)
-        for row in study.rows:
-            if head == (row.head or study.base.get("head")):
-                return Row.model_validate(merge(study.base, row.model_dump(exclude_unset=True)))
+        for row in study.whole_rows:
+            if head == row.head:
+                return row
     info = _describe(head)
     options = {key: value for key, value in DEFAULT_SIZES.items() if key in info.options}
     return Row(label=info.name, head=head, width=int(DEFAULT_SIZES["width"]), options=options)
-
-
-def _yaml_names(package: str) -> list[str]:
-    return sorted(
-        item.name[: -len(".yaml")] for item in resources.files(package).iterdir() if item.name.endswith(".yaml")
-    )
-
-
-def _read_yaml(package: str, name: str) -> dict[str, Any]:
-    return read_yaml(resources.files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from bench.config import Evaluation, digest
 from bench.data import Dataset
-from bench.data.tensors import pick, to_float
+from bench.data.tensors import Images, pick, to_float
 from bench.errors import CellFailed
 from bench.journal.heartbeat import Place
 from bench.journal.pulse import Pulse
@@ -21,7 +21,7 @@ from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
 from bench.testing.metrics import QueryRanks, RankMetrics, chance_level, rank_queries, summarise
-from bench.testing.partial import PartialScores, PartialTest
+from bench.testing.partial import PartialRows, PartialTest
 from bench.testing.scoring import PartialChunk, Scorer
 from bench.testing.splits import rank_splits, score_sides, split_results
 
@@ -32,7 +32,7 @@ PIXEL_GRID = (8, 4)
 def evaluate(
     model: Matcher,
     dataset: Dataset,
-    images: NDArray[np.uint8],
+    images: Images,
     settings: Evaluation,
     state: str = "trained",
     baselines: bool = False,
@@ -60,7 +60,7 @@ def evaluate(
         scorer = Scorer(model, images, *sides, settings, watch, folder, pulse, key, progress, dataset.both_ways)
         if not scorer.plan.trivial:
             progress.say(f"{what}: {scorer.plan}")
-        kind = PartialScores if dataset.splits else PartialTest
+        kind = PartialRows if dataset.splits else PartialTest
         partial = kind(folder / f"partial-{dataset.name}-{state}.npz", key) if folder else None
         if dataset.splits:
             scores = score_sides(scorer, partial, pulse, watch, progress, what)
@@ -79,6 +79,10 @@ def evaluate(
         query_index=whole.index.tolist(),
         first_rank=whole.first_rank.tolist(),
         average_precision=whole.average_precision.tolist(),
+        query_person=whole.person.tolist(),
+        query_camera=whole.camera.tolist(),
+        matches=whole.matches_left.tolist(),
+        last_rank=whole.last_rank.tolist(),
         gallery_images=gallery,
         chance=Level(rank1=fmean(rank1 for rank1, _ in chance), mAP=fmean(mAP for _, mAP in chance)),
         pixels=pixel_baseline(dataset, images) if baselines else None,
@@ -107,7 +111,7 @@ def _sides(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _means(metrics: list[RankMetrics]) -> dict[str, float]:
-    return {name: fmean(getattr(part, name) for part in metrics) for name in ("rank1", "mAP", "mAP_trapezoid")}
+    return {name: fmean(getattr(part, name) for part in metrics) for name in ("rank1", "mAP", "mAP_trapezoid", "mINP")}
 
 
 def pixel_baseline(dataset: Dataset, images: NDArray[np.uint8]) -> Level:

@@ -1,4 +1,4 @@
-"""Rank-1, CMC and mAP of single-query person re-identification (PROTOCOL, section 4).
+"""Rank-1, CMC, mAP and mINP of single-query person re-identification (PROTOCOL, section 4).
 
 Everything follows from counts: how many gallery images score at least as high as each match. So a query needs one
 sort of its scores, and queries can be ranked as they are scored.
@@ -28,6 +28,10 @@ class QueryRanks:
     gallery_left: NDArray[np.int64]
     """Gallery images left after the same-camera rule."""
     matches_left: NDArray[np.int64]
+    last_rank: NDArray[np.int64]
+    """Rank of the last match, from 1; among equal scores negatives come first."""
+    person: NDArray[np.int64]
+    camera: NDArray[np.int64]
 
     @staticmethod
     def join(parts: list[QueryRanks]) -> QueryRanks:
@@ -45,6 +49,9 @@ class RankMetrics:
     cmc: NDArray[np.float64]
     """[20]: shares of queries with a match among the first 1 to 20."""
     mAP_trapezoid: float
+    mINP: float
+    """Mean of a query's matches / rank of the last of them (Ye et al., "Deep Learning for Person Re-identification: A
+    Survey and Outlook", TPAMI 2021)."""
     queries: QueryRanks
 
 
@@ -92,11 +99,12 @@ def rank_queries(
         matches = np.sort(row[same & ~left_out])[::-1]
         if len(matches):
             others = np.sort(row[~same])
-            rows.append(
-                (position + first_index, *_one_query(matches, others), len(matches) + len(others), len(matches))
-            )
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 6
-    kinds = (np.int64, np.int64, np.float64, np.float64, np.int64, np.int64)
+            first, last, *precisions = _one_query(matches, others)
+            sizes = len(matches) + len(others), len(matches)
+            of_query = query_ids[position], query_cams[position]
+            rows.append((position + first_index, first, *precisions, *sizes, last, *of_query))
+    kinds = (np.int64, np.int64, np.float64, np.float64, *[np.int64] * 5)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
     return QueryRanks(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
 
 
@@ -113,6 +121,7 @@ def summarise(queries: QueryRanks) -> RankMetrics:
         mAP=float(queries.average_precision.mean()),
         cmc=cmc,
         mAP_trapezoid=float(queries.average_precision_trapezoid.mean()),
+        mINP=float((queries.matches_left / queries.last_rank).mean()),
         queries=queries,
     )
 
@@ -129,8 +138,8 @@ def chance_level(queries: QueryRanks) -> tuple[float, float]:
     return float((k / n).mean()), float(((harmonic + others * (n - harmonic)) / n).mean())
 
 
-def _one_query(matches: NDArray, others: NDArray) -> tuple[int, float, float]:
-    """First rank and average precisions from the matches' scores (descending) and the others' (ascending)."""
+def _one_query(matches: NDArray, others: NDArray) -> tuple[int, int, float, float]:
+    """First and last rank, average precisions; from the matches' scores (descending) and the others' (ascending)."""
     others_at_least = len(others) - np.searchsorted(others, matches, side="left")
     matches_at_least = len(matches) - np.searchsorted(matches[::-1], matches, side="left")
     precision = matches_at_least / (matches_at_least + others_at_least)
@@ -140,6 +149,7 @@ def _one_query(matches: NDArray, others: NDArray) -> tuple[int, float, float]:
     before_precision = np.where(seen > 0, before / np.maximum(seen, 1), 1.0)
     return (
         int(others_at_least[0]) + 1,
+        int(others_at_least[-1]) + len(matches),
         float(precision.mean()),
         float((before_precision + matches_at_least / (matches_at_least + others_at_least)).mean() / 2),
     )

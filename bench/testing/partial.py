@@ -30,11 +30,11 @@ class PartialTest:
     def load(self) -> tuple[int, QueryRanks | None, dict[str, float], PartialChunk | None]:
         """Queries done, their ranks, seconds by phase, and the chunk under way; (0, None, {}, None) without a fit."""
         arrays = _load(self.path, self.key)
-        if arrays is None:
+        names = [field.name for field in fields(QueryRanks)]
+        # What an earlier version saved may lack what this one keeps of a query.
+        if arrays is None or (int(arrays["done"]) and not arrays.keys() >= {*names}):
             return 0, None, {}, None
-        ranks = None
-        if int(arrays["done"]):
-            ranks = QueryRanks(**{field.name: arrays[field.name] for field in fields(QueryRanks)})
+        ranks = QueryRanks(**{name: arrays[name] for name in names}) if int(arrays["done"]) else None
         return int(arrays["done"]), ranks, _seconds(arrays), _chunk(arrays)
 
     def save(
@@ -50,19 +50,19 @@ class PartialTest:
 
 
 @dataclass(frozen=True)
-class PartialScores:
-    """The file that holds the finished rows of a score matrix; `key` tells of which network and images."""
+class PartialRows:
+    """The file that holds what was found in the finished rows of a score matrix; `key` tells of which network."""
 
     path: Path
     key: str
 
-    def load(self) -> tuple[NDArray[np.float32] | None, dict[str, float], PartialChunk | None]:
-        """The finished rows, seconds by phase, and the chunk under way; (None, {}, None) if nothing fits."""
+    def load(self) -> tuple[NDArray | None, dict[str, float], PartialChunk | None]:
+        """What the rows gave, seconds by phase, and the chunk under way; (None, {}, None) if nothing fits."""
         arrays = _load(self.path, self.key)
         return (None, {}, None) if arrays is None else (arrays["rows"], _seconds(arrays), _chunk(arrays))
 
-    def save(self, rows: NDArray[np.float32], seconds: dict[str, float], chunk: PartialChunk | None) -> None:
-        """Store the finished rows and what is scored of the next."""
+    def save(self, rows: NDArray, seconds: dict[str, float], chunk: PartialChunk | None) -> None:
+        """Store what the finished rows gave and what is scored of the next."""
         _save(self.path, self.key, {"rows": rows, **_phases(seconds), **_arrays(chunk)})
 
     def delete(self) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.config import Evaluation
+from bench.data.tensors import Images
 from bench.journal.pulse import Pulse
 from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
@@ -64,7 +65,7 @@ class Scorer:
     """
 
     model: Matcher
-    images: NDArray[np.uint8]
+    images: Images
     query: NDArray[np.int64]
     gallery: NDArray[np.int64]
     settings: Evaluation

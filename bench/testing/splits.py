@@ -15,12 +15,12 @@ from bench.journal.record import SplitResult
 from bench.progress import Progress
 from bench.stopwatch import Stopwatch
 from bench.testing.metrics import QueryRanks, RankMetrics, rank_queries
-from bench.testing.partial import PartialScores
+from bench.testing.partial import PartialRows
 from bench.testing.scoring import PartialChunk, Scorer
 
 
 def score_sides(
-    scorer: Scorer, partial: PartialScores | None, pulse: Pulse, watch: Stopwatch, progress: Progress, what: str
+    scorer: Scorer, partial: PartialRows | None, pulse: Pulse, watch: Stopwatch, progress: Progress, what: str
 ) -> NDArray[np.float32]:
     """All scores of a set, as `Scorer.chunks` lays them out, from where `partial` left off.
 
@@ -64,6 +64,7 @@ def split_results(dataset: Dataset, ranks: Sequence[QueryRanks], metrics: Sequen
             rank1=found.rank1,
             mAP=found.mAP,
             mAP_trapezoid=found.mAP_trapezoid,
+            mINP=found.mINP,
             cmc=found.cmc.tolist(),
             queries=len(own.index),
             gallery_images=len(split.query if split.swapped else split.gallery),

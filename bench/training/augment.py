@@ -40,7 +40,8 @@ def draw_change(settings: Augmentation, height: int, width: int, seed: int, epoc
     u = generator(seed, Stream.AUGMENTATION, epoch, position).random(_DRAWS)
     low, high = settings.jitter_low, settings.jitter_high
     largest = int(settings.erase * min(height, width))
-    square = 1 + int(u[11] * largest) if largest else 0
+    # Side 1 to largest - 1, and a pixel at least is left below and right of it, as in the public code [I].
+    square = 1 + int(u[11] * (largest - 1)) if largest > 1 else 0
     return Change(
         top=int(u[0] * (2 * settings.pad + 1)),
         left=int(u[1] * (2 * settings.pad + 1)),
@@ -52,9 +53,9 @@ def draw_change(settings: Augmentation, height: int, width: int, seed: int, epoc
         hue=(2 * u[7] - 1) * settings.hue,
         # The order of the four colour changes is random, as in torchvision's ColorJitter; these draws rank them.
         jitter_order=tuple(np.argsort(u[[8, 9, 10, 13]]).tolist()),
-        square=min(square, largest),
-        square_top=int(u[12] * (height - square + 1)),
-        square_left=int(u[14] * (width - square + 1)),
+        square=square,
+        square_top=int(u[12] * (height - square)),
+        square_left=int(u[14] * (width - square)),
     )
 
 

@@ -34,18 +34,20 @@ class GraphSampler:
         draws = generator(self.seed, Stream.REPRESENTATIVES, epoch).random(len(self.people))
         return np.array([own[int(draw * len(own))] for own, draw in zip(self._images_of, draws, strict=True)])
 
-    def neighbours(self, scores: NDArray) -> NDArray[np.int64]:
-        """scores [persons, persons], query by row, higher = more alike -> [persons, P], the person itself first."""
-        count = len(self.people)
-        others = np.array(scores, dtype=np.float64)
-        np.fill_diagonal(others, -np.inf)
-        nearest = np.argsort(-others, axis=1, kind="stable")[:, : self.persons - 1]
-        return np.concatenate((np.arange(count)[:, None], nearest), axis=1)
+    def neighbours(self, scores: NDArray, first: int = 0) -> NDArray[np.int64]:
+        """Scores [n, persons] of persons from `first` on, higher = more alike -> [n, P], each itself first."""
+        rows = np.arange(len(scores))
+        farness = -np.asarray(scores, dtype=np.float64)
+        farness[rows, first + rows] = np.inf
+        nearest = np.argsort(farness, axis=1, kind="stable")[:, : self.persons - 1]
+        return np.concatenate((first + rows[:, None], nearest), axis=1)
 
-    def epoch(self, epoch: int, scores: NDArray, steps: int | None = None) -> NDArray[np.int64]:
-        """Image positions of an epoch's batches, [steps, P*K]; advances the deals. `steps` keeps the first ones."""
+    def epoch(self, epoch: int, neighbours: NDArray[np.int64], steps: int | None = None) -> NDArray[np.int64]:
+        """Image positions of an epoch's batches, [steps, P*K]; advances the deals. `steps` keeps the first ones.
+
+        `neighbours` [persons, P] are those of all persons.
+        """
         order = generator(self.seed, Stream.BATCH_ORDER, epoch).permutation(len(self.people))[:steps]
-        neighbours = self.neighbours(scores)
         return np.array([np.concatenate([self.deal(person) for person in neighbours[row]]) for row in order])
 
     def deal(self, person: int) -> NDArray[np.int64]:

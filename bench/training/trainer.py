@@ -15,7 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from bench.config import CellConfig, digest
-from bench.data.tensors import pick, to_float
+from bench.data.tensors import Images, pick, to_float
 from bench.errors import CellFailed
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Place
@@ -25,7 +25,7 @@ from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
 from bench.randomness import Stream, generator, random_states, restore_random_states, torch_seeded
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
-from bench.testing.partial import PartialScores
+from bench.testing.partial import PartialRows
 from bench.testing.scoring import PartialChunk, Scorer
 from bench.training.augment import augment
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
@@ -84,7 +84,7 @@ class Trainer:
         self,
         model: Matcher,
         config: CellConfig,
-        images: NDArray[np.uint8],
+        images: Images,
         ids: NDArray[np.int64],
         folder: Path,
         pulse: Pulse | None = None,
@@ -152,7 +152,7 @@ class Trainer:
         """The batches of an epoch."""
         self._enter("sampling")
         with self.watch.phase("sampling"):
-            return self.sampler.epoch(number, self._score_persons(number), self.steps_per_epoch)
+            return self.sampler.epoch(number, self._neighbours(number), self.steps_per_epoch)
 
     def _enter(self, phase: Literal["sampling", "training"]) -> None:
         epochs = self.config.training.epochs
@@ -174,25 +174,28 @@ class Trainer:
         place = f"step {self._steps_done() + 1} (epoch {epoch + 1})"
         return self.optimizer.step(mean_of_finite(loss_per_query), hit, place)
 
-    def _score_persons(self, epoch: int) -> NDArray[np.float32]:
-        """[persons, persons] scores of one image of each, by the present model in evaluation mode."""
+    def _neighbours(self, epoch: int) -> NDArray[np.int64]:
+        """[persons, P]: each person and those nearest to it, by the present model's scores in evaluation mode.
+
+        One image of each person is scored against one of every other; of the scores only a chunk is ever held.
+        """
         chosen = self.sampler.representatives(epoch)
         settings, unread = self.config.evaluation, Stopwatch(self.model.device)
         key = digest([epoch, self.model.weights_hash()])
         scorer = Scorer(self.model, self.images, chosen, chosen, settings, unread, self.folder, self.pulse, key)
-        partial = PartialScores(self.folder / "partial-sampling.npz", key)
+        partial = PartialRows(self.folder / "partial-sampling.npz", key)
         rows, seconds, chunk = partial.load()
         parts = [rows] if rows is not None else []
         self.watch.add(seconds)
         before = self.watch.so_far()["sampling"] - seconds.get("sampling", 0.0)
 
         def keep(unfinished: PartialChunk) -> str:
-            rows = np.concatenate(parts) if parts else np.empty((0, len(chosen)), np.float32)
+            rows = np.concatenate(parts) if parts else np.empty((0, self.sampler.persons), np.int64)
             partial.save(rows, {"sampling": self.watch.so_far()["sampling"] - before}, unfinished)
             return f"epoch {epoch + 1} sampling {unfinished.place}"
 
-        for _, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):
-            parts.append(scores.numpy().copy())
+        for first, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):
+            parts.append(self.sampler.neighbours(scores.numpy(), first))
         scorer.close()
         return np.concatenate(parts)
 
@@ -263,7 +266,7 @@ class Trainer:
 
 
 @torch.no_grad()
-def calibrate(model: Matcher, config: CellConfig, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> None:
+def calibrate(model: Matcher, config: CellConfig, images: Images, ids: NDArray[np.int64]) -> None:
     """Give an untrained network batch-norm statistics of training images, without changing its weights.
 
     Each batch holds P persons x K images at random, without augmentation. Frozen batch norms keep what they have.

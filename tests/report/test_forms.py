@@ -78,7 +78,7 @@ def test_pictures_need_two_rows(two_seeds: Path) -> None:
 def test_terminal_prints_runs_once_but_files_hold_all_studies(two_seeds: Path) -> None:
     report = write_report(two_seeds, two_seeds / "report", formats=["markdown"])
     assert "Table 2" in report.text and "Table 1" not in report.text and "Table 3" not in report.text
-    assert "bench report --study table1" in report.text
+    assert "bench report --study figure2" in report.text and "table1" in report.text
     text = report.files[0].read_text()
     assert all(f"## Table {number}" in text for number in (1, 2, 3))
     asked = write_report(two_seeds, two_seeds / "report", ["table1"], ["text"])

@@ -18,7 +18,8 @@ from bench.report.layout import accuracy_table, cost_table, tables
 from bench.report.model import MISSING, OUTSIDE
 from bench.report.render import to_latex, to_markdown, to_text
 from bench.report.write import write_report
-from bench.study.plan import load_preset, load_study, plan
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import plan
 
 
 def test_runs_that_differ_are_named(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from bench.journal.record import read_records
 from bench.report.collect import collect
 from bench.report.layout import accuracy_table, cost_table
 from bench.report.model import OUTSIDE
+from bench.study.definition import load_preset, load_study
 from bench.study.names import tell_apart
-from bench.study.plan import load_preset, load_study, plan
+from bench.study.plan import plan
 
 SOURCE = '''"""A head."""
 

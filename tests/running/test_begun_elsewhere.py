@@ -12,7 +12,8 @@ from bench.journal.record import CHECKPOINT, RECORD, Record, Started, read_recor
 from bench.progress import Progress
 from bench.running.begun import as_begun
 from bench.running.ledger import Ledger
-from bench.study.plan import cell_id, load_preset, load_study, plan, resolve
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import cell_id, plan, resolve
 
 DATA = "f" * 64
 

@@ -15,7 +15,8 @@ from bench.journal.heartbeat import Heartbeat, Place, this_host, write_heartbeat
 from bench.journal.record import Started, cell_lock, write_started
 from bench.running.identity import Process, identify
 from bench.running.jobs import ClusterSettings, Entry, Job, read_job, write_job
-from bench.study.plan import cell_id, load_preset, load_study, plan, resolve
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import cell_id, plan, resolve
 from slurm.local import LocalCluster
 
 BACKGROUND = "import subprocess, sys; child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True); input()"

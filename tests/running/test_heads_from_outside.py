@@ -11,7 +11,8 @@ from bench.journal.record import read_record
 from bench.running import apart, trial
 from bench.running.cell import FAILED, run_cell
 from bench.running.preflight import RunOptions, local_target, predicted_steps, preflight
-from bench.study.plan import load_preset, load_study, plan
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import plan
 
 HEAD = '''
 import os, sys, time

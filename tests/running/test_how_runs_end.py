@@ -15,7 +15,8 @@ from bench.report.layout import tables
 from bench.running.cell import BUSY, DONE, FAILED, INTERRUPTED, CellTask, is_finished
 from bench.running.ledger import Ledger
 from bench.running.outcome import outcome_after, outcome_before
-from bench.study.plan import load_preset, load_study, plan, resolve
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import plan, resolve
 
 BOTH = made_up_runs.both((0.3, 0.2), (0.7, 0.4))
 

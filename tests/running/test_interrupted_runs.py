@@ -18,7 +18,8 @@ from bench.journal.heartbeat import read_heartbeat
 from bench.journal.record import CHECKPOINT, read_record, read_records
 from bench.running.cell import DONE, FAILED, INTERRUPTED, MOST_DEATHS, CellTask
 from bench.running.preflight import RunOptions, local_target, preflight
-from bench.study.plan import load_preset, load_study, plan
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import plan
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])

@@ -16,7 +16,8 @@ from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat, record_sta
 from bench.journal.record import Started, cell_lock, read_records, write_started
 from bench.running.jobs import Entry, Job, write_job
 from bench.running.ledger import Ledger
-from bench.study.plan import cell_id, load_preset, load_study, plan, resolve
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import cell_id, plan, resolve
 
 
 class PlayedScheduler:

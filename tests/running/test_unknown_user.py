@@ -12,7 +12,8 @@ from places import ROOT
 
 from bench.journal.record import Started, read_records, write_started
 from bench.running.jobs import Job, write_job
-from bench.study.plan import load_preset, load_study, plan, resolve
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import plan, resolve
 
 UID = 54321
 

@@ -13,7 +13,8 @@ from bench.running.ledger import Ledger
 from bench.running.outcome import outcome_after
 from bench.running.preflight import RunOptions, local_target, preflight
 from bench.running.submission import sort_tasks
-from bench.study.plan import load_preset, load_study, plan
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import plan
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from bench.config import parse_overrides
 from bench.errors import UserError
 from bench.network.backbone import build_backbone
 from bench.network.matcher import Matcher
-from bench.study.plan import load_preset, load_study, plan, resolve
+from bench.study.definition import load_preset, load_study
+from bench.study.plan import plan, resolve
 
 
 @pytest.fixture

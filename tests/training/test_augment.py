@@ -112,9 +112,9 @@ def test_draws_stay_in_the_ranges_of_the_protocol():
     settings = Augmentation()
     draws = [draw_change(settings, 384, 128, 0, 0, position) for position in range(2000)]
     assert {change.top for change in draws} == {change.left for change in draws} == set(range(21))
-    assert min(change.square for change in draws) >= 1 and max(change.square for change in draws) == int(0.8 * 128)
-    assert all(change.square_top + change.square <= 384 for change in draws)
-    assert all(change.square_left + change.square <= 128 for change in draws)
+    assert min(change.square for change in draws) >= 1 and max(change.square for change in draws) == int(0.8 * 128) - 1
+    assert all(change.square_top + change.square < 384 for change in draws)
+    assert all(change.square_left + change.square < 128 for change in draws)
     for name, low, high in (
         ("angle", -5, 5),
         ("brightness", 0.5, 2),

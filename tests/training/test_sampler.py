@@ -26,11 +26,15 @@ def scores_of(sampler: GraphSampler, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, count))
 
 
+def batches_of(sampler: GraphSampler, epoch: int, scores: np.ndarray) -> np.ndarray:
+    return sampler.epoch(epoch, sampler.neighbours(scores))
+
+
 @settings(max_examples=100, deadline=None)
 @given(samplers())
 def test_an_epoch_has_one_batch_per_person_of_p_persons_with_k_images(case):
     sampler, ids, persons, images = case
-    batches = sampler.epoch(0, scores_of(sampler))
+    batches = batches_of(sampler, 0, scores_of(sampler))
     people = len(np.unique(ids))
     expected = min(persons, people)
     assert batches.shape == (people, expected * images)
@@ -44,7 +48,7 @@ def test_an_epoch_has_one_batch_per_person_of_p_persons_with_k_images(case):
 def test_every_person_leads_one_batch_with_its_nearest_others(case):
     sampler, ids, _, images = case
     scores = scores_of(sampler)
-    batches = sampler.epoch(0, scores)
+    batches = batches_of(sampler, 0, scores)
     people = np.unique(ids)
     leaders = [np.flatnonzero(people == ids[batch[0]])[0] for batch in batches]
     assert sorted(leaders) == list(range(len(people)))
@@ -58,7 +62,7 @@ def test_every_person_leads_one_batch_with_its_nearest_others(case):
 @given(samplers())
 def test_images_repeat_in_a_hand_only_if_a_person_has_too_few(case):
     sampler, ids, _, images = case
-    for batch in sampler.epoch(0, scores_of(sampler)):
+    for batch in batches_of(sampler, 0, scores_of(sampler)):
         for hand in batch.reshape(-1, images):
             assert len(set(hand)) == min(images, (ids == ids[hand[0]]).sum())
 
@@ -76,19 +80,21 @@ def test_batches_are_a_function_of_seed_and_epoch_and_the_deals():
     ids = np.repeat(np.arange(6), 5)
     one, same, other = (GraphSampler(ids, 4, 2, seed) for seed in (1, 1, 2))
     scores = scores_of(one)
-    assert np.array_equal(one.epoch(0, scores), same.epoch(0, scores))
-    assert not np.array_equal(GraphSampler(ids, 4, 2, 1).epoch(1, scores), GraphSampler(ids, 4, 2, 1).epoch(0, scores))
-    assert not np.array_equal(GraphSampler(ids, 4, 2, 1).epoch(0, scores), other.epoch(0, scores))
+    assert np.array_equal(batches_of(one, 0, scores), batches_of(same, 0, scores))
+    assert not np.array_equal(
+        batches_of(GraphSampler(ids, 4, 2, 1), 1, scores), batches_of(GraphSampler(ids, 4, 2, 1), 0, scores)
+    )
+    assert not np.array_equal(batches_of(GraphSampler(ids, 4, 2, 1), 0, scores), batches_of(other, 0, scores))
 
 
 def test_a_restored_sampler_goes_on_as_if_never_interrupted():
     ids = np.repeat(np.arange(6), 5)
     sampler = GraphSampler(ids, 4, 2, 1)
     scores = scores_of(sampler)
-    sampler.epoch(0, scores)
+    batches_of(sampler, 0, scores)
     restored = GraphSampler(ids, 4, 2, 1)
     restored.load_state_dict(copy.deepcopy(sampler.state_dict()))
-    assert np.array_equal(restored.epoch(1, scores), sampler.epoch(1, scores))
+    assert np.array_equal(batches_of(restored, 1, scores), batches_of(sampler, 1, scores))
 
 
 def test_representatives_are_one_image_of_each_person_and_change_with_the_epoch():
@@ -102,3 +108,11 @@ def test_representatives_are_one_image_of_each_person_and_change_with_the_epoch(
 def test_one_person_alone_cannot_be_sampled():
     with pytest.raises(ValueError, match="at least two persons"):
         GraphSampler(np.zeros(4, dtype=int), 4, 2, 0)
+
+
+def test_neighbours_are_the_same_whether_scores_come_at_once_or_in_chunks():
+    sampler = GraphSampler(np.repeat(np.arange(9), 2), 4, 2, 0)
+    scores = np.random.default_rng(0).integers(0, 3, (9, 9)).astype(np.float32)  # many ties
+    parts = [sampler.neighbours(scores[first : first + 4], first) for first in (0, 4, 8)]
+    np.testing.assert_array_equal(np.concatenate(parts), sampler.neighbours(scores))
+    assert sampler.neighbours(scores)[:, 0].tolist() == list(range(9))

@@ -103,7 +103,8 @@ def test_learning_rates_fall_after_the_given_epochs(tiny_config, few_persons, tm
 
 
 def test_randperson_has_its_own_schedule():
-    from bench.study.plan import load_preset, load_study, plan
+    from bench.study.definition import load_preset, load_study
+    from bench.study.plan import plan
 
     cells = plan(load_study("table1"), load_preset(None), {}, ["TransMatcher"], ["msmt", "randperson"], [0])
     assert [(c.config.training.epochs, c.config.training.decay_after) for c in cells] == [(15, 10), (4, 2)]

@@ -136,6 +136,16 @@ def test_every_layer_is_drawn_by_itself():
         assert not torch.equal(first, second)
 
 
+@pytest.mark.parametrize("name", ["vit", "transformer", "transformer_cat", "transformer_cross", "transmatcher"])
+def test_encoder_layers_start_as_torch_draws_them_or_from_xavier(name):
+    plain, xavier = (make(name, options).encoder[0].linear2.weight for options in ({}, {"encoder_init": "xavier"}))
+    outputs, inputs = plain.shape
+    assert plain.std().item() == pytest.approx((3 * inputs) ** -0.5, rel=0.2)
+    assert xavier.std().item() == pytest.approx((2 / (inputs + outputs)) ** 0.5, rel=0.2)
+    with pytest.raises(ValueError, match="encoder_init must be one of torch, xavier, not 'zeros'"):
+        make(name, {"encoder_init": "zeros"})
+
+
 def test_matrices_are_xavier_uniform_and_r_too():
     head = make("transmatcher", {})
     prior = head.decoder[0].score_embed
