@@ -72,7 +72,10 @@ def identity(board: Board, literature: bool = True, source: bool = True) -> list
 
 
 def label(mark_literature: bool) -> Entry:
-    """What a row is called. `mark_literature` where printed values stand in the columns of measured ones."""
+    """What a row is called. `mark_literature` where printed values stand in the columns of measured ones.
+
+    There a note on a value that is printed beside a measured one stands at that value.
+    """
 
     def entry(row: Row, footnotes: Footnotes) -> Text:
         marks = [OUTSIDE] if row.kind == "outside" else []
@@ -82,7 +85,7 @@ def label(mark_literature: bool) -> Entry:
         copied = row.kind == "published"
         if copied and mark_literature:
             marks.append(LITERATURE)
-        if printed.note:
+        if printed.note and (copied or not mark_literature):
             marks.append(footnotes.mark(printed.note))
         if copied and printed.source:
             marks.append(footnotes.mark(f"From {printed.source}."))
@@ -174,21 +177,31 @@ def absent(row: Row, footnotes: Footnotes) -> Text:
 
 
 def published(quantity: Quantity, test: str = "", literature: bool = True) -> Entry:
-    """The printed value of a quantity; without `literature` none for rows that are not run here."""
+    """The printed value of a quantity; without `literature` none for rows that are not run here, and with its note."""
 
-    def entry(row: Row, _: Footnotes) -> Text:
-        if row.published is None or (row.kind == "published" and not literature):
+    def entry(row: Row, footnotes: Footnotes) -> Text:
+        value = row.published.value(quantity.key, test) if row.published else None
+        if value is None or (row.kind == "published" and not literature):
             return Text()
-        value = row.published.value(quantity.key, test)
-        return Text("" if value is None else quantity.show(value))
+        return Text(quantity.show(value), () if literature else _note(row, footnotes))
 
     return entry
 
 
-def paper_hours(row: Row, _: Footnotes) -> Text:
+def paper_hours(with_note: bool) -> Entry:
     """The printed training time."""
-    value = row.published.value(TIME.key) if row.published else None
-    return Text("" if value is None else f"{value / HOUR:.2f}")
+
+    def entry(row: Row, footnotes: Footnotes) -> Text:
+        value = row.published.value(TIME.key) if row.published else None
+        if value is None:
+            return Text()
+        return Text(f"{value / HOUR:.2f}", _note(row, footnotes) if with_note else ())
+
+    return entry
+
+
+def _note(row: Row, footnotes: Footnotes) -> tuple[str, ...]:
+    return (footnotes.mark(row.published.note),) if row.published and row.published.note else ()
 
 
 def best(row: Row, _: Footnotes) -> Text:

@@ -81,7 +81,7 @@ def cost_table(board: Board) -> Table:
         heading = f"{quantity.heading} ({unit})" if unit else quantity.heading
         fields.append(Field(Column(heading, quantity.group), measured(quantity, factor=factor)))
         if quantity is TIME and has_published(rows, quantity, ""):
-            fields.append(Field(Column("paper (h, V100)", quantity.group), paper_hours))
+            fields.append(Field(Column("paper (h, V100)", quantity.group), paper_hours(with_note=board.study.averages)))
     values = [value_of(board, row, quantity) for row in rows for quantity in COSTS]
     return _table(board, "cost", "cost", rows, fields, values)
 

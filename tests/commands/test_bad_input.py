@@ -36,7 +36,7 @@ def test_absent_data_names_folders_and_shows_the_way_to_stand_in_data(refused, t
         (("run", "--variants", "transmacher"), ("transmacher", "did you mean 'transmatcher'")),
         (("run", "--study", "table9"), ("table9", "table1, table2, table2_full, table3")),
         (("run", "--preset", "dem"), ("dem", "did you mean 'demo'")),
-        (("run", "--train", "mrket"), ("mrket", "did you mean 'market'")),
+        (("run", "--train", "mrket"), ("mrket", "Did you mean market?")),
         ((*RUN, "--memory", "0.0000001"), ("ViT", "1e-07 GiB is too small", "the least that works is", "--memory")),
         ((*RUN, "--test", "duke"), ("duke", "market")),
         ((*RUN, "--test", "randperson"), ("randperson has no query and gallery",)),
