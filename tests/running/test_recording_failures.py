@@ -73,7 +73,7 @@ def test_whatever_is_raised_has_its_reason(fault, words, task, monkeypatch):
     def raise_it(*arguments, **named):
         raise fault
 
-    monkeypatch.setattr(cell, "load_dataset", raise_it)
+    monkeypatch.setattr(cell, "load_source", raise_it)
     assert run_cell(task) == FAILED
     assert reason(task) == words == reason_of(fault)
 
