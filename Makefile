@@ -22,4 +22,4 @@ test: install
 	.venv/bin/python -m pytest
 
 test-fast: install
-	.venv/bin/python -m pytest -m "not slow and not slurm"
+	.venv/bin/python -m pytest -n auto -m "not slow and not slurm"

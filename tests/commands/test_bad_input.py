@@ -124,6 +124,7 @@ def test_a_results_folder_that_cannot_be_written_is_named(bench, tiny_data, tmp_
     assert found.code == 2 and "cannot write to the results folder" in found.err and "--results" in found.err
 
 
+@pytest.mark.slow
 def test_a_test_set_that_changed_since_is_noticed(bench, own_data, tmp_path):
     command = (*RUN, "--test", "market", "--data-dir", own_data, "--results", tmp_path / "results")
     assert bench(*command).code == 0
@@ -141,6 +142,7 @@ def test_a_damaged_weight_file_is_found_before_the_first_run(refused, tmp_path):
     assert "weights.pth: it is a text file, not weights" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -166,6 +168,7 @@ def test_a_head_that_cannot_be_built_is_named(refused, tmp_path):
     assert "mine: KeyError: 'lost'" in refused("run", "--variants", path, "--train", "msmt", "--preset", "tiny")
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_is_named(bench, tiny_data, tmp_path):
     assert bench(*RUN, "--data-dir", tiny_data, "--results", tmp_path).code == 0
     (tmp_path / "file").touch()

@@ -38,6 +38,7 @@ def check(bench, tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_a_sound_one_holds_all(check):
     found = check()
     assert found.code == 0 and "broken  " not in found.out and "16 laws hold, 0 broken" in found.out
@@ -62,6 +63,7 @@ def test_one_that_cannot_be_built_is_wrong_use_whatever_it_does(check, parts, re
     assert found.code == 2 and reason in found.err and "cannot be built" in found.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loop",
     ["while True: pass", "time.sleep(10**6)", "ctypes.CDLL(None).pause()", "while True: torch.zeros(10**6).sort()"],
@@ -74,12 +76,14 @@ def test_one_that_does_not_come_to_an_end_is_ended(check, monkeypatch, loop):
     assert found.out.endswith("0 laws hold, 1 broken, 15 not tried\n")
 
 
+@pytest.mark.slow
 def test_a_law_that_fails_does_not_keep_the_others_from_being_tried(check):
     found = check(match="sys.exit(0) if self.training else None")
     assert found.code == 1 and "SystemExit: 0" in found.out and "not tried" not in found.out
     assert "holds   scores have their shape" in found.out and "broken  gradients are finite" in found.out
 
 
+@pytest.mark.slow
 def test_a_head_whose_gradient_is_no_number_fails_with_the_cause(bench, tmp_path):
     """Minus the Euclidean distance: its root is at 0 where an image meets itself."""
     path = tmp_path / "euclid.py"

@@ -88,6 +88,7 @@ def test_paths_of_weights_and_of_head_files_are_expanded(home):
     assert head_words("ViT, ~/mine.py,~/other") == ["ViT", str(home / "mine.py"), "~/other"]
 
 
+@pytest.mark.slow
 def test_commands_work_in_a_home_folder_and_nowhere_else(bench, home, tiny_data):
     (home / "data").symlink_to(tiny_data)
     places = ("--data-dir=~/data", "--results=~/results")

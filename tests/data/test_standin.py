@@ -99,6 +99,7 @@ def counted(images: tuple[PlannedImage, ...]) -> Counts:
     )
 
 
+@pytest.mark.slow
 def test_full_has_the_published_counts():
     found = {half: counted(images) for name in LARGE for half, images in halves(name, "full")}
     assert found == {
@@ -110,6 +111,7 @@ def test_full_has_the_published_counts():
     }
 
 
+@pytest.mark.slow
 def test_full_and_demo_use_all_cameras():
     for size in ("demo", "full"):
         cameras = {name: {i.shot.camera for i in plan(name, size).images} for name in LARGE}
@@ -198,6 +200,7 @@ def test_every_set_says_that_it_is_generated(tiny: Path):
         assert "stand-in" in marker["note"]
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_byte(tiny: Path, tmp_path: Path):
     write_standin(tmp_path / "two", "tiny", workers=2)
     assert digests(tmp_path / "two") == digests(tiny)
@@ -215,6 +218,7 @@ def test_no_two_pictures_are_the_same(tiny: Path):
     assert len(set(images)) == len(images)
 
 
+@pytest.mark.slow
 def test_persons_can_be_told_apart_across_cameras():
     """Light, place and pose averaged out, most persons are most like themselves; a few do wear nearly the same."""
 

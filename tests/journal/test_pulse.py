@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from bench.journal.pulse import Pulse
 
 
+@pytest.mark.slow
 def test_work_is_saved_when_it_is_time(monkeypatch):
     saved = []
     pulse = Pulse(save_seconds=60.0)

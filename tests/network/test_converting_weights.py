@@ -24,6 +24,7 @@ def foreign(arch: str, ibn: str) -> dict[str, torch.Tensor]:
     return {names[key]: value for key, value in state.items()} | {"output.weight": torch.zeros(10, 4)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "ibn"), CHOICES)
 def test_they_are_refused_with_the_command_that_converts_them(bench, tmp_path, arch, ibn):
     theirs, ours = tmp_path / "theirs.pth", tmp_path / "ours.pth"

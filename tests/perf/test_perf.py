@@ -84,6 +84,7 @@ def test_repeats_are_interleaved_and_end_when_patience_does():
     assert len(interleave(runs, 9, CPU, patience=0)["a"]) == 3
 
 
+@pytest.mark.slow
 def test_memory_is_what_the_plain_form_holds_at_once():
     sizes = {"batch": 24, "tokens": 64, "width": 8}
     similarities = 24 * 24 * 64 * 64 * 4
@@ -142,6 +143,7 @@ def perf(tmp_path, *arguments: str) -> int:
     return main(["perf", "--results", str(tmp_path), "--only=matching", *small, *arguments])
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_stores_a_table_that_the_report_shows(tmp_path, capsys):
     assert perf(tmp_path, "--variants", "operator,cosine", "--dtype", "float32") == 0
     printed = capsys.readouterr().out

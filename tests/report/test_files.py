@@ -19,6 +19,7 @@ def two_rows(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_no_file_is_written_through_a_link(two_rows):
     first = write_report(two_rows, two_rows / "out", ["table2"])
     assert {path.suffix for path in first.files} == {".md", ".tex", ".csv", ".png", ".pdf"}
@@ -35,6 +36,7 @@ def test_no_file_is_written_through_a_link(two_rows):
         assert path.is_file() and not path.is_symlink()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_leaves_the_old_and_no_rest(two_rows, monkeypatch):
     files = write_report(two_rows, two_rows / "out", ["table2"]).files
     before = {path: path.read_bytes() for path in files}
@@ -65,6 +67,7 @@ def test_files_have_the_rights_that_the_umask_leaves(umask, two_rows):
     assert stat.S_IMODE((two_rows / "out").stat().st_mode) == 0o777 & ~umask
 
 
+@pytest.mark.slow
 def test_an_out_among_the_runs_is_refused_by_way_of_links_too(two_rows):
     (two_rows / "link").symlink_to(two_rows / "runs")
     (two_rows / "loop").symlink_to("loop")

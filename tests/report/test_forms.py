@@ -54,6 +54,7 @@ def test_narrow_terminals_get_the_columns_in_parts(two_seeds: Path) -> None:
     assert sum(line.split().count("paper") for line in grid) == 5
 
 
+@pytest.mark.slow
 def test_report_only_reads_runs(two_seeds: Path) -> None:
     def state() -> dict[Path, tuple[int, bytes]]:
         files = [path for path in (two_seeds / "runs").rglob("*") if path.is_file()]

@@ -144,6 +144,7 @@ def odd_board(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_whole_report_of_them(odd_board, monkeypatch):
     drawn = []
     save = Figure.savefig

@@ -32,6 +32,7 @@ def two_rows(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["module://nonexistent", "nonsense"])
 def test_no_backend_is_needed(backend, two_rows):
     environment = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": str(ROOT)}
@@ -43,6 +44,7 @@ def test_no_backend_is_needed(backend, two_rows):
     assert {name.rpartition(".")[2] for name in done.stdout.split()} == {"md", "tex", "csv", "png", "pdf"}
 
 
+@pytest.mark.slow
 def test_a_notebooks_settings_change_no_picture_and_stay(two_rows):
     before = figures.draw(board_of(two_rows))
     assert len(before) == 4 and all(content.startswith((b"\x89PNG", b"%PDF")) for content in before.values())

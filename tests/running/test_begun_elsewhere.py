@@ -125,6 +125,7 @@ def test_on_a_gpu_threads_are_not_in_the_id():
     assert len({cell_id(here(cell_of(), cpus), {}, DATA) for cpus in (2, 64)}) == 2
 
 
+@pytest.mark.slow
 def test_bench_run_skips_what_another_number_of_cpus_finished(bench, tiny_data, tmp_path, monkeypatch):
     command = (
         "run", "--variants", "cosine", "--train", "msmt", "--preset", "tiny", "--set", "threads=auto",

@@ -73,6 +73,7 @@ def kind(cell, tmp_path, monkeypatch):
     return look, said
 
 
+@pytest.mark.slow
 def test_a_heartbeat_of_a_clock_ahead_that_never_changes_is_no_life(kind, folder):
     look, said = kind
     for stated, dated in ((-DAY, -DAY), (-DAY, 1), (5, -DAY)):

@@ -96,6 +96,7 @@ def places_of(value, here=()):
             yield from places_of(inner, (*here, key))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [HEARTBEAT, JOB, STARTED])
 @pytest.mark.parametrize("state", ["running", "interrupted"])
 def test_absurd_values_are_told_or_passed_over(name, state, folder):

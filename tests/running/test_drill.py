@@ -22,6 +22,7 @@ def test_a_run_that_is_killed_in_every_phase_ends_with_the_same_bits(bench):
     assert {line.split()[1] for line in kills} >= {"SIGKILL", "SIGTERM"}
 
 
+@pytest.mark.slow
 def test_the_drill_notices_other_weights_and_ranks(bench, tiny_data, tmp_path):
     command = ("run", "--variants", "ViT", "--preset", "tiny", "--data-dir", tiny_data, "--results", tmp_path)
     assert bench(*command).code == 0

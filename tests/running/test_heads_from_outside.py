@@ -46,6 +46,7 @@ def write(tmp_path):
     return put
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parts", "reason"),
     [

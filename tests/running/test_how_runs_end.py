@@ -167,6 +167,7 @@ def ends(tmp_path):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["os._exit(0)", "raise SystemExit(0)"])
 def test_a_run_that_ends_itself_in_its_test_is_told_by_every_command(action, ends, bench, tiny_data, tmp_path):
     results = tmp_path / "results"
@@ -181,6 +182,7 @@ def test_a_run_that_ends_itself_in_its_test_is_told_by_every_command(action, end
     assert "2 runs" in (report := bench("report", "--results", results)).out and "1 done, 1 failed" in report.out
 
 
+@pytest.mark.slow
 def test_a_damaged_record_that_appears_meanwhile_fails_that_row_alone(bench, ends, tiny_data, tmp_path):
     """Written by the run itself, as its last act, over whatever was there."""
     results = tmp_path / "results"

@@ -22,6 +22,7 @@ from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_a_signal_to_the_run_itself_saves_and_leaves_no_failure(number, tiny_data, tmp_path, bench):
     head, results = standing_head(tmp_path), tmp_path / "results"
@@ -44,6 +45,7 @@ def tasks_of(head: Path, data: Path, results: Path, overrides: dict) -> list[Cel
     return preflight(cells, options)
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_three_times_at_the_same_place_fails_with_its_reason(tiny_data, tmp_path):
     head, flag = tmp_path / "dying.py", tmp_path / "flag"
     head.write_text(
@@ -81,6 +83,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_while_saving_fails_the_run_and_costs_no_checkpoint(bench, small_disk, tiny_data, tmp_path):
     """ViT's checkpoint on tiny data has 22 MiB while it trains: one fits, not the next beside it."""
     command = ("run", "--variants", "ViT", "--train", "msmt", "--preset", "tiny", "--data-dir", tiny_data)
@@ -98,6 +101,7 @@ def test_a_disk_that_is_full_while_saving_fails_the_run_and_costs_no_checkpoint(
     assert resumed.provenance.segments == 2 and resumed.weights_hash == whole.weights_hash
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_not_the_trained_network_is_refused(bench, finished, tiny_data, tmp_path):
     command = ("run", "--variants", "ViT", "--train", "msmt", "--preset", "tiny", "--data-dir", tiny_data)
     [trained] = finished.glob("runs/vit-*")

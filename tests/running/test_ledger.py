@@ -172,6 +172,7 @@ def test_a_failed_cell_that_was_submitted_again_is_queued(cell, folder, tmp_path
     assert told(cell, tmp_path, PlayedScheduler(QUEUED))[0].kind == "queued"
 
 
+@pytest.mark.slow
 def test_a_record_that_the_heartbeat_does_not_tell_of_is_read(bench, tiny_data, tmp_path):
     command = ("--variants", "ViT", "--preset", "tiny", "--results", tmp_path, "--data-dir", tiny_data)
     assert bench("run", *command).code == 0
@@ -208,6 +209,7 @@ def thousand(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_status_of_a_thousand_cells_answers_within_two_seconds(thousand, tmp_path):
     """With a squeue that knows them all."""
     squeue = tmp_path / "bin" / "squeue"
@@ -227,6 +229,7 @@ def test_status_of_a_thousand_cells_answers_within_two_seconds(thousand, tmp_pat
     assert min(times) < 2
 
 
+@pytest.mark.slow
 def test_logs_show_what_a_failed_run_wrote(bench, tiny_data, tmp_path):
     head = tmp_path / "failing.py"
     head.write_text(

@@ -69,6 +69,7 @@ def test_finished_runs_are_skipped(finished, run):
     assert {path: path.read_bytes() for path in finished.glob("runs/*/record.json")} == before
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bits_whatever_the_workers(finished, run, tmp_path):
     assert run("--workers", "1", "--jobs", "1", rows="TransMatcher,Transformer-Cat").code == 0
     for label, record in records_of(tmp_path / "results").items():
@@ -88,6 +89,7 @@ def test_a_further_test_set_is_added_without_training_again(finished, run, tmp_p
     assert after.provenance == before.provenance
 
 
+@pytest.mark.slow
 def test_one_failed_cell_does_not_stop_the_others(run, tmp_path):
     head = tmp_path / "failing.py"
     head.write_text(
@@ -111,6 +113,7 @@ def test_one_failed_cell_does_not_stop_the_others(run, tmp_path):
     assert [line.split("   ")[-1] for line in status.out.splitlines()[:2]] == ["failed", "done"]
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_killed_is_a_failed_record_with_its_signal(run, tmp_path):
     head = tmp_path / "dying.py"
     head.write_text(
@@ -140,6 +143,7 @@ class Fragile(vit.ViT):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["os.kill(os.getpid(), 9)", "raise RuntimeError('the cat walked over it')"])
 def test_what_was_reached_before_a_test_failed_is_kept(run, tmp_path, action):
     """market, the second test set, has 27 gallery images."""
@@ -158,12 +162,14 @@ def test_what_was_reached_before_a_test_failed_is_kept(run, tmp_path, action):
     assert done.provenance == failed.provenance
 
 
+@pytest.mark.slow
 def test_rows_of_the_same_configuration_are_one_run(run):
     same = ("--set", "width=16", "--set", "options.feedforward=32", "--set", "options.layers=2")
     found = run(*same, "--train", "msmt, msmt", rows="transmatcher")
     assert found.code == 0 and "1 done, 0 skipped, 0 failed" in found.out
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_run_again(finished, run, tmp_path):
     done = records_of(finished)["cosine"]
     folder = tmp_path / "results" / "runs" / done.cell
@@ -181,6 +187,7 @@ def test_a_failed_cell_is_run_again(finished, run, tmp_path):
     assert again.status == "done" and again.weights_hash == done.weights_hash
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_goes_on_where_it_was(tiny_data, run, tmp_path):
     """Told to leave by SIGINT in its second epoch, it ends with the bits of an undisturbed one."""
     head, longer = standing_head(tmp_path), ("--set", "training.epochs=3")
@@ -203,6 +210,7 @@ def test_an_interrupted_command_goes_on_where_it_was(tiny_data, run, tmp_path):
     assert resumed.weights_hash == whole.weights_hash and accuracies(resumed) == accuracies(whole)
 
 
+@pytest.mark.slow
 def test_a_cell_that_another_process_runs_is_left_alone(finished, run, tmp_path):
     done = records_of(finished)["cosine"]
     folder = tmp_path / "results" / "runs" / done.cell
@@ -245,6 +253,7 @@ def test_list_shows_heads_studies_data_and_presets(bench):
         assert word in found.out
 
 
+@pytest.mark.slow
 def test_report_draws_the_table(finished, bench, tmp_path):
     shutil.copytree(finished / "runs", tmp_path / "runs")
     found = bench("report", "--results", tmp_path)
@@ -255,6 +264,7 @@ def test_report_draws_the_table(finished, bench, tmp_path):
     assert "stand-in" in (tmp_path / "report" / "report.md").read_text().lower()
 
 
+@pytest.mark.slow
 def test_check_head_tells_sound_from_broken(bench, tmp_path):
     assert bench("check-head", "cosine").code == 0
     path = tmp_path / "broken.py"

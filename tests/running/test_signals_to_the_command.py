@@ -51,6 +51,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_to_the_command_ends_its_runs_and_is_told(number, bench, command, tmp_path):
     """Sent to this very process, in which the command runs."""
@@ -105,6 +106,7 @@ def in_session(session: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_command_that_is_killed_takes_its_runs_along_and_they_save(start, tmp_path):
     process = start()
     before = {heartbeat.pid: heartbeat.saved for heartbeat in heartbeats(tmp_path / "results")}
@@ -115,6 +117,7 @@ def test_a_command_that_is_killed_takes_its_runs_along_and_they_save(start, tmp_
         assert heartbeat.state == "interrupted" and heartbeat.saved != before[heartbeat.pid]
 
 
+@pytest.mark.slow
 def test_three_quick_ctrl_c_are_quiet(start, tmp_path):
     """As a terminal sends them: to the command and its runs alike."""
     process = start()

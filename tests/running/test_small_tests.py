@@ -34,6 +34,7 @@ def record_in(results: Path) -> Record:
     return record
 
 
+@pytest.mark.slow
 def test_a_small_set_is_one_test_set_with_its_splits_in_record_and_report(run, bench, tmp_path):
     done = run()
     assert done.code == 0, done.out + done.err
@@ -52,6 +53,7 @@ def test_a_small_set_is_one_test_set_with_its_splits_in_record_and_report(run, b
     assert f"{100 * viper.rank1:.1f}" in shown.out and f"{100 * grid.mAP:.1f}" in shown.out
 
 
+@pytest.mark.slow
 def test_splits_of_ones_own_are_tested_on_and_never_mixed_with_others(run, tmp_path):
     mine = tiny.write_splits(tmp_path / "mine.json", "viper", MINE)
     done = run("--splits", mine, tests="viper")
@@ -117,6 +119,7 @@ def test_the_small_sets_and_their_training_sets_are_listed(bench):
     assert all(f"  {name} " in listed for name in (*SMALL_TEST_SETS, "cuhk02", "cuhksysu", "market_all"))
 
 
+@pytest.mark.slow
 def test_a_result_without_splits_is_read_as_before(run, tmp_path):
     assert run(tests="cuhk03").code == 0
     [path] = (tmp_path / "results" / "runs").glob("*/record.json")

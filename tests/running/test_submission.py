@@ -134,6 +134,7 @@ def test_the_same_code_is_frozen_once(tmp_path):
     assert (first.path / "variants" / "kernels" / "maxima.cpp").is_file()
 
 
+@pytest.mark.slow
 def test_frozen_code_knows_its_commit_and_runs_by_itself(tmp_path):
     snapshot = freeze(tmp_path)
     code = (
@@ -233,6 +234,7 @@ def test_arguments_that_do_not_go_together_are_refused(bench, tiny_data, tmp_pat
     assert found.code == 2 and words in found.err and "Traceback" not in found.err
 
 
+@pytest.mark.slow
 def test_local_runs_in_the_background_can_be_cancelled_and_go_on_to_the_bits_of_plain_runs(bench, tiny_data, tmp_path):
     """The command returns at once, and what it started lives on: one run ends by itself, one is told to leave."""
     head, local = standing_head(tmp_path), tmp_path / "local %j %a"
@@ -259,6 +261,7 @@ def test_local_runs_in_the_background_can_be_cancelled_and_go_on_to_the_bits_of_
     assert there == plain and len(plain) == 2
 
 
+@pytest.mark.slow
 def test_debug_runs_in_this_process(tiny_data, tmp_path):
     results = tmp_path / "%a"
     done = apart.bench(
@@ -270,6 +273,7 @@ def test_debug_runs_in_this_process(tiny_data, tmp_path):
     assert record.status == "done"
 
 
+@pytest.mark.slow
 def test_a_job_that_slurm_never_heard_of_is_submitted_again(submit, played_slurm, tmp_path):
     """The submitting process died between writing job.json and sbatch: SLURM never heard of the job."""
     calls = played_slurm()

@@ -52,6 +52,7 @@ def test_what_is_no_file_of_weights_is_found_before_the_first_run(bench, tiny_da
     assert "delete" not in found.err and not list((tmp_path / "results").glob("runs/*/*"))
 
 
+@pytest.mark.slow
 def test_the_record_says_which_file_it_was(bench, tiny_data, tmp_path, weights):
     from bench.journal.record import read_records
 

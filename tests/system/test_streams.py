@@ -122,6 +122,7 @@ class Chatty(vit.ViT):
 """
 
 
+@pytest.mark.slow
 def test_runs_go_on_to_their_end_when_nobody_reads(tiny_data, tmp_path):
     head = tmp_path / "chatty.py"
     head.write_text(CHATTY)

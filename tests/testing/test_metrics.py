@@ -86,6 +86,7 @@ cases = st.integers(2, 40).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(cases)
 def test_agrees_with_scikit_learn_ties_included(case):

@@ -11,6 +11,7 @@ from bench.system.signals import Interrupted
 from bench.testing.evaluator import evaluate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kib", [100_000, 12, 7])
 def test_a_test_cut_at_any_safe_point_ends_with_the_same_ranks(pooling_model, small_dataset, tmp_path, kib):
     """With the gallery's representations in memory, on disk, and scores in many blocks."""

@@ -155,6 +155,7 @@ def test_a_small_memory_changes_no_rank(request, model_of, tmp_path, kind, row):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("batch", [3, 64])
 def test_an_interrupted_test_goes_on_where_it_was(model_of, pairs, tmp_path, row, batch):

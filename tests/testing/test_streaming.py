@@ -221,6 +221,7 @@ def test_representations_in_bfloat16_take_half(model, small_dataset):
     assert sizes[0] == 2 * sizes[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["cpu", "plain"])
 def test_a_block_of_the_full_size_head_fits_its_budget(kernel):
     """The measured peak of the process, where the operator takes blocks of similarities and packed images besides.

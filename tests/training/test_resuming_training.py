@@ -16,6 +16,7 @@ from bench.randomness import random_states, restore_random_states
 from bench.system.signals import Interrupted
 
 
+@pytest.mark.slow
 def test_training_cut_at_any_safe_point_ends_with_the_same_bits(small_blocks, few_persons, tmp_path):
     """Every place: before, within and after sampling, and between steps."""
     config = small_blocks()
@@ -41,6 +42,7 @@ def test_training_cut_at_any_safe_point_ends_with_the_same_bits(small_blocks, fe
         assert not list(folder.glob("partial-*")) and not list(folder.glob("encoded-*"))
 
 
+@pytest.mark.slow
 def test_training_cut_after_every_save_ends_with_the_same_bits(small_blocks, few_persons, tmp_path):
     config = small_blocks()
     whole = trainer_of(config, few_persons, tmp_path / "whole").run()
@@ -54,6 +56,7 @@ def test_training_cut_after_every_save_ends_with_the_same_bits(small_blocks, few
     assert done.model.weights_hash() == whole.model.weights_hash()
 
 
+@pytest.mark.slow
 def test_a_head_that_draws_random_numbers_goes_on_with_the_same_ones(tiny_config, few_persons, tmp_path, monkeypatch):
     """Dropout takes torch's global generator, whose state is in the checkpoint."""
     config = tiny_config(training={"epochs": 2})
@@ -86,6 +89,7 @@ def test_all_global_generators_go_on_where_they_were():
     assert draw() == first
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(tiny_config, few_persons, tmp_path):
     config = tiny_config(training={"epochs": 3})
     whole = trainer_of(config, few_persons, tmp_path / "whole").run()

@@ -161,6 +161,7 @@ def published_backbone_state(keys: np.ndarray) -> dict[str, torch.Tensor]:
     return state
 
 
+@pytest.mark.slow
 def test_backbone_features_from_a_published_state_are_the_published_ones(golden, tmp_path):
     arrays = golden("resnet50_ibn_b")
     path = tmp_path / "weights.pth"

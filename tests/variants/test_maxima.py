@@ -189,6 +189,7 @@ def test_dtypes_that_do_not_fit_are_refused():
         maxima(torch.ones(1, 2, 3), torch.ones(1, 2, 3).double())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", ["cpu", "plain"])
 def test_similarities_of_all_pairs_are_never_held(choice):
     """They would be 236 MB here; blocks, positions and gradients are far less."""
@@ -237,6 +238,7 @@ def test_without_a_compiler_plain_pytorch_runs_and_says_so(monkeypatch, tmp_path
         maxima(query, gallery, prior)
 
 
+@pytest.mark.slow
 def test_several_processes_may_build_at_once(tmp_path):
     variables = {"TORCH_EXTENSIONS_DIR": str(tmp_path), "PAIRBENCH_KERNEL": "cpu"}
     code = "from variants.kernels import native; print(native.library() is not None)"
@@ -245,6 +247,7 @@ def test_several_processes_may_build_at_once(tmp_path):
     assert sorted(path.suffix for path in tmp_path.rglob("*.*")) == [".lock", ".so"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same", [True, False], ids=["same", "two"])
 def test_torch_compile_keeps_it_whole(same):
     query, gallery, prior = draw((2, 3, 7, 5))

@@ -12,6 +12,7 @@ from variants.kernels import maxima
 pytest.importorskip("triton")
 
 
+@pytest.mark.slow
 def test_the_gpu_kernel_agrees_in_tritons_interpreter():
     code = """
 import torch
@@ -36,6 +37,7 @@ print("agrees")
     assert run(code, TRITON_INTERPRET="1") == "agrees\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "same"), [("fp32", True), ("bf16", False)], ids=["fp32-same", "bf16-two"])
 def test_the_gpu_kernel_compiles_without_a_gpu(dtype, same, tmp_path):
     code = f"""
