@@ -56,8 +56,9 @@ def evaluate(
     pairs = queries * gallery * (2 if dataset.both_ways else 1)
     pulse.enter(Place(phase="testing", what=what.removeprefix("test "), total=pairs))
     with pulse.interruption.deferred():
-        sides = _sides(dataset)
-        scorer = Scorer(model, images, *sides, settings, watch, folder, pulse, key, progress, dataset.both_ways)
+        scorer = Scorer(
+            model, images, *_sides(dataset), settings, watch, folder, pulse, key, progress, dataset.both_ways
+        )
         if not scorer.plan.trivial:
             progress.say(f"{what}: {scorer.plan}")
         kind = PartialRows if dataset.splits else PartialTest
@@ -93,6 +94,7 @@ def evaluate(
         pairs=queries * gallery if model.head.symmetric else pairs,
         splits=split_results(dataset, ranks, metrics) if dataset.splits else [],
         split_source=dataset.split_source,
+        left_out=[*dataset.left_out],
     )
     if partial:
         partial.delete()
@@ -102,12 +104,8 @@ def evaluate(
 
 def _sides(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of queries and gallery among the test images; one and the same array where both are the same images."""
-    queries, gallery = len(dataset.query), len(dataset.gallery)
-    if dataset.one_side:
-        every = np.arange(queries)
-        return every, every
-    positions = np.arange(queries + gallery)
-    return positions[:queries], positions[queries:]
+    query, gallery = (np.array(side, np.int64) for side in dataset.sides)
+    return (query, query) if dataset.one_side else (query, gallery)
 
 
 def _means(metrics: list[RankMetrics]) -> dict[str, float]:
@@ -131,7 +129,7 @@ def pixel_baseline(dataset: Dataset, images: NDArray[np.uint8]) -> Level:
     queries = len(dataset.query)
     for start in range(0, queries, 256):
         chunk = slice(start, min(start + 256, queries))
-        parts.append(_rank_chunk(dataset, (features[chunk] @ features[queries:].T).numpy(), start))
+        parts.append(_rank_chunk(dataset, (features[query[chunk]] @ features[gallery].T).numpy(), start))
     metrics = _summarise(QueryRanks.join(parts), dataset)
     return Level(rank1=metrics.rank1, mAP=metrics.mAP)
 
@@ -176,6 +174,9 @@ def _rank_chunk(dataset: Dataset, scores: NDArray, start: int) -> QueryRanks:
             np.array([record.camera for record in chunk]),
             np.array([record.camera for record in dataset.gallery]),
             first_index=start,
+            groups=[
+                (np.array(query[start : start + len(scores)]), np.array(gallery)) for query, gallery in dataset.groups
+            ],
         )
     except ValueError as fault:
         raise CellFailed(f"{dataset.name}: {fault}") from fault

@@ -6,6 +6,7 @@ sort of its scores, and queries can be ranked as they are scored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,8 +79,12 @@ def rank_queries(
     query_cams: NDArray,
     gallery_cams: NDArray,
     first_index: int = 0,
+    groups: Sequence[tuple[NDArray, NDArray]] = (),
 ) -> QueryRanks:
     """Per-query results from scores [Q, G], higher = more alike; queries without a match left are dropped.
+
+    Left out for a query are gallery images of its person and camera, unless its camera is negative (unknown), and, of
+    each pair of `groups` [Q] and [G], those of the query's own group, match or not, unless that is negative.
 
     `first_index` is the position of the first query in the whole list, for scores that come in chunks. Raises
     ValueError for shapes that do not fit or NaN scores.
@@ -95,14 +100,16 @@ def rank_queries(
     rows = []
     for position, row in enumerate(scores):
         same = gallery_ids == query_ids[position]
-        left_out = same & (gallery_cams == query_cams[position])
+        left_out = same & (gallery_cams == query_cams[position]) & (query_cams[position] >= 0)
+        for of_query, of_gallery in groups:
+            left_out |= (of_gallery == of_query[position]) & (of_query[position] >= 0)
         matches = np.sort(row[same & ~left_out])[::-1]
         if len(matches):
-            others = np.sort(row[~same])
+            others = np.sort(row[~(same | left_out)])
             first, last, *precisions = _one_query(matches, others)
             sizes = len(matches) + len(others), len(matches)
-            of_query = query_ids[position], query_cams[position]
-            rows.append((position + first_index, first, *precisions, *sizes, last, *of_query))
+            who = query_ids[position], query_cams[position]
+            rows.append((position + first_index, first, *precisions, *sizes, last, *who))
     kinds = (np.int64, np.int64, np.float64, np.float64, *[np.int64] * 5)
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
     return QueryRanks(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
@@ -112,7 +119,8 @@ def summarise(queries: QueryRanks) -> RankMetrics:
     """Means over queries. Raises ValueError if there is none."""
     if len(queries.index) == 0:
         raise ValueError(
-            "no query has a match left in the gallery: every match is the query's own camera's, and those are left out"
+            "no query has a match left in the gallery: every match is the query's own camera's, its own image or of "
+            "its own sequence, and those are left out"
         )
     ranks = np.arange(1, CMC_RANKS + 1)
     cmc = (queries.first_rank[:, None] <= ranks).mean(axis=0)
