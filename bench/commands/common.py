@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import MOST_THREADS, parse_overrides, split_words
+from bench.data.own_names import OwnSets
 from bench.errors import UserError
 from bench.study.definition import Preset, Study, load_preset, load_study
 from bench.study.plan import Cell, parse_seeds, plan
@@ -27,6 +28,8 @@ class Selection:
     overrides: dict[str, Any]
     cells: list[Cell]
     data_dir: Path
+    own: OwnSets
+    """The sets of one's own that are asked for."""
 
 
 def example(*commands: str) -> str:
@@ -120,7 +123,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--variants", default="all", help="heads, row labels or paths of head files, separated by commas (default: all)"
     )
-    parser.add_argument("--train", metavar="SETS", help="training sets, separated by commas (default: the study's)")
+    parser.add_argument("--train", metavar="SETS", help="training sets or CSV files (default: the study's)")
     parser.add_argument(
         "--seeds", help="a number of seeds (4 is 0 to 3) or a list (0,3) (default: the study's, or the preset's)"
     )
@@ -133,7 +136,8 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 def read_selection(arguments: argparse.Namespace) -> Selection:
     """The cells that the arguments choose. Raises UserError for anything unknown."""
-    study, preset = load_study(arguments.study), load_preset(arguments.preset)
+    own = OwnSets(arguments.data_dir)
+    study, preset = with_own_sets(load_study(arguments.study), own), load_preset(arguments.preset)
     budget = [f"evaluation.memory_gib={arguments.memory}"] if arguments.memory is not None else []
     overrides = parse_overrides([*arguments.set, *budget])
     cells = plan(
@@ -141,10 +145,15 @@ def read_selection(arguments: argparse.Namespace) -> Selection:
         preset,
         overrides,
         head_words(arguments.variants) or ["all"],
-        split_words(arguments.train),
+        own.sources(split_words(arguments.train)),
         parse_seeds(arguments.seeds) if arguments.seeds else None,
     )
-    return Selection(study, preset, overrides, cells, data_root(arguments, preset))
+    return Selection(study, preset, overrides, cells, data_root(arguments, preset), own)
+
+
+def with_own_sets(study: Study, own: OwnSets) -> Study:
+    """The study with the names of the sets of one's own that it asks for. Raises UserError as `OwnSets.source`."""
+    return study.model_copy(update={"train": own.sources(study.train), "tests": own.sources(study.tests)})
 
 
 def data_root(arguments: argparse.Namespace, preset: Preset) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +73,8 @@ class Dataset:
     """The sets whose training images, one after the other, this one is made of; () for a single set."""
     splits: tuple[Split, ...] = ()
     split_source: str = ""
+    shares_images: bool = False
+    """Whether some images are both query and gallery."""
 
     @property
     def both_ways(self) -> bool:
@@ -81,19 +84,24 @@ class Dataset:
     @cached_property
     def one_side(self) -> bool:
         """Whether any image may be query or gallery: both lists hold the same images."""
-        return bool(self.query) and [*map(_image, self.query)] == [*map(_image, self.gallery)]
+        return self._shares and [*map(_image, self.query)] == [*map(_image, self.gallery)]
 
     @cached_property
     def test_images(self) -> tuple[ImageRecord, ...]:
         """The queries, then those of the gallery that are no queries: each image once."""
+        if not self._shares:
+            return self.query + self.gallery
         known = {*map(_image, self.query)}
         return self.query + tuple(record for record in self.gallery if _image(record) not in known)
 
     @cached_property
-    def sides(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def sides(self) -> tuple[Sequence[int], Sequence[int]]:
         """Positions of the queries and of the gallery among `test_images`."""
+        queries, images = len(self.query), len(self.test_images)
+        if not self._shares:
+            return range(queries), range(queries, images)
         places = {_image(record): place for place, record in enumerate(self.test_images)}
-        query, gallery = (tuple(places[_image(record)] for record in side) for side in (self.query, self.gallery))
+        query, gallery = ([places[_image(record)] for record in side] for side in (self.query, self.gallery))
         return query, gallery
 
     @cached_property
@@ -101,25 +109,28 @@ class Dataset:
         """The rules by which some gallery image may not count for a query."""
         if self.splits:
             return ("camera",)
-        query = {*map(_image, self.query)}
         found: dict[Rule, bool] = {
             "camera": any(record.camera != UNKNOWN for record in self.query),
-            "itself": any(_image(record) in query for record in self.gallery),
+            "itself": self.shares_images,
             "sequence": any(record.sequence != UNKNOWN for record in self.query),
         }
         return tuple(rule for rule, holds in found.items() if holds)
 
     @cached_property
-    def groups(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    def groups(self) -> tuple[tuple[Sequence[int], Sequence[int]], ...]:
         """Of each rule but that of cameras, a number for each query [Q] and for each gallery image [G].
 
         A gallery image of the query's own number, unless that is UNKNOWN, does not count for it.
         """
         found = [self.sides] if "itself" in self.left_out else []
         if "sequence" in self.left_out:
-            query, gallery = (tuple(record.sequence for record in side) for side in (self.query, self.gallery))
+            query, gallery = ([record.sequence for record in side] for side in (self.query, self.gallery))
             found.append((query, gallery))
         return tuple(found)
+
+    @property
+    def _shares(self) -> bool:
+        return self.shares_images or bool(self.splits)
 
 
 def _image(record: ImageRecord) -> tuple[Path, Box | None]:

@@ -81,6 +81,8 @@ class CellTask:
     save_seconds: float = SAVE_SECONDS
     splits: tuple[Path, ...] = ()
     """Files of splits for small test sets, instead of those that come with these."""
+    own: dict[str, Path] = field(default_factory=dict)
+    """The files of sets of one's own, by name."""
 
     @property
     def folder(self) -> Path:
@@ -268,7 +270,7 @@ class _Run:
         return evaluate(model, dataset, images, settings, state, task.untrained, task.progress, task.folder, self.pulse)
 
     def _dataset(self, name: str) -> Dataset:
-        return load_source(name, self.task.data_dir, self.task.msmt_release, self.task.splits)
+        return load_source(name, self.task.data_dir, self.task.msmt_release, self.task.splits, self.task.own)
 
     def _images(self, dataset: Dataset, split: str) -> Images:
         size, task = self.task.config.input, self.task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +13,8 @@ import torch
 from bench.config import CellConfig
 from bench.data import Dataset
 from bench.data.cache import load_images
-from bench.data.sources import load_source
+from bench.data.own_names import is_own
+from bench.data.sources import load_source, parts_of
 from bench.data.splits import files_not_needed
 from bench.environment import cpus
 from bench.errors import UserError
@@ -64,6 +65,8 @@ class RunOptions:
     msmt_release: str | None = None
     splits: tuple[Path, ...] = ()
     """Files of splits for small test sets, instead of those that come with these."""
+    own: Mapping[str, Path] = field(default_factory=dict)
+    """The files of sets of one's own, by name."""
     preset: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     progress: Progress = QUIET
@@ -79,6 +82,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     _check_kernel(cells, options)
     datasets = _load_datasets(cells, options)
     _check_training_sets(cells, datasets)
+    _check_apart(cells, datasets, options)
     targets = [options.target(cell) for cell in cells]
     configs = [
         resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
@@ -110,6 +114,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 weights_file=cell.weights_file,
                 msmt_release=options.msmt_release,
                 splits=options.splits,
+                own=dict(options.own),
                 preset=options.preset,
                 overrides=options.overrides,
                 progress=options.progress,
@@ -189,12 +194,33 @@ def _check_training_sets(cells: Sequence[Cell], datasets: dict[str, Dataset]) ->
             )
 
 
+def _check_apart(cells: Sequence[Cell], datasets: dict[str, Dataset], options: RunOptions) -> None:
+    """Sets of one's own that are tested on need a test, and none of the persons who are trained on may be in it."""
+    for train, tests in dict.fromkeys((cell.config.train, tests_of(cell, options.tests)) for cell in cells):
+        for name in filter(is_own, tests):
+            test = datasets[name]
+            if not test.query:
+                raise UserError(
+                    f"{name} in {test.root} has no lines of split test or validation; choose another --test"
+                )
+            if name not in parts_of(train):
+                continue
+            tested = {record.person for record in test.query + test.gallery}
+            if shared := len(tested & {record.person for record in test.train}):
+                raise UserError(
+                    f"{name} in {test.root}: {shared:,} identities are both in training and in test, which says nothing "
+                    "of those never seen; `bench data check` names some. Part them, or choose another --test"
+                )
+
+
 def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Dataset]:
     names = dict.fromkeys(cell.config.train for cell in cells)
     names |= dict.fromkeys(name for cell in cells for name in tests_of(cell, options.tests))
     if useless := files_not_needed(options.splits, names):
         raise UserError(f"--splits: {useless[0]}, and no run is tested on that; tested on: {', '.join(names)}")
-    datasets = {name: load_source(name, options.data_dir, options.msmt_release, options.splits) for name in names}
+    datasets = {
+        name: load_source(name, options.data_dir, options.msmt_release, options.splits, options.own) for name in names
+    }
     kinds = {dataset.standin for dataset in datasets.values()}
     if len(kinds) > 1:
         listed = ", ".join(f"{name} ({dataset.standin or 'real'})" for name, dataset in datasets.items())
