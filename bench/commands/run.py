@@ -53,9 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add_selection(parser)
     add_places(parser)
-    parser.add_argument(
-        "--test", metavar="SETS", help="test sets or CSV files instead of the training set's usual ones"
-    )
+    parser.add_argument("--test", metavar="SETS", help="test sets or CSV files (default: the usual ones of --train)")
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, all GPUs if there are any)"
     )

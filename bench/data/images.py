@@ -27,6 +27,15 @@ def decode(path: Path, height: int, width: int, box: Box | None = None) -> NDArr
     return decode_bytes(read_bytes(path), path, height, width, box)
 
 
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height of a picture, as its file says; None if that cannot be read. No pixels are."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size
+    except Exception:  # Pillow's decoders raise many kinds on damaged bytes
+        return None
+
+
 def read_bytes(path: Path) -> bytes:
     """The bytes of an image file. Raises UserError with the path if it cannot be read."""
     try:

@@ -51,7 +51,7 @@ class OwnReading:
         """The images that they are compared with."""
         return self._records(self._tested(self.table.gallery))
 
-    @property
+    @cached_property
     def test_split(self) -> str:
         """What is tested on: "test" where some line says so, else "validation"."""
         return "test" if "test" in self.table.split else "validation"
@@ -153,7 +153,7 @@ def own_faults(reading: OwnReading) -> Iterable[str]:
     if len(table.labels) < 2:
         yield f"{file} has one identity only, {table.labels[0]!r}: nothing can be told apart; give at least two"
     for side in ("train", "query", "gallery"):
-        counts = Counter((str(record.path), record.box) for record in getattr(reading, side))
+        counts = Counter((record.path, record.box) for record in getattr(reading, side))
         if twice := [path for (path, _), count in counts.items() if count > 1]:
             yield f"{file}: {len(twice):,} images are listed twice for {side}, first {twice[0]}: leave a line out"
     if not reading.train or reading.query or reading.gallery or {"test", "validation"} & {*table.split}:
@@ -168,8 +168,8 @@ def _test_faults(reading: OwnReading) -> Iterable[str]:
             return
     if not any(_has_match(reading)):
         yield (
-            f"{file}: no query can be ranked, as none has a match in the gallery but of its own camera, itself, or of its own"
-            " sequence"
+            f"{file}: no query can be ranked, as none has a match in the gallery but of its own camera or sequence, or"
+            " itself"
         )
 
 

@@ -65,6 +65,10 @@ class OwnSets:
             raise UserError(f"There is no data set {word!r}{nearest(word, known)}: the names are {', '.join(known)}")
         return word
 
+    def knows(self, word: str) -> bool:
+        """Whether a word is a CSV file's, or one of `sets.yaml`."""
+        return word.endswith(SUFFIX) or word in self._listed
+
     @property
     def listed(self) -> list[str]:
         """The words of `sets.yaml`. Raises UserError where it cannot be read."""

@@ -229,11 +229,11 @@ def _boxes(file: Path, frame: DataFrame, lines: Sequence[int], refuse: Refuse) -
         return _from_bbox(file, frame[BBOX].tolist(), lines)
     if EDGES[0] not in frame:
         return [None] * len(frame)
-    empty = frame[EDGES[0]] == ""
+    empty = (frame[list(EDGES)] == "").all(axis=1)
     for edge in EDGES:
         comma = frame[edge].str.fullmatch(r"[-+]?\d+,\d+")
         refuse(comma, edge, "has a decimal comma: write a point")
-        refuse(~frame[edge].str.fullmatch(_COORDINATE) & ~(empty & (frame[edge] == "")), edge, "is no number of pixels")
+        refuse(~frame[edge].str.fullmatch(_COORDINATE) & ~empty, edge, "is no number of pixels")
     kept = [frame.loc[~empty, edge].astype(float).round().astype(int).tolist() for edge in EDGES]
     made = zip(*kept, strict=True)
     boxes = [None if none else next(made) for none in empty.tolist()]

@@ -208,8 +208,8 @@ def _check_apart(cells: Sequence[Cell], datasets: dict[str, Dataset], options: R
             tested = {record.person for record in test.query + test.gallery}
             if shared := len(tested & {record.person for record in test.train}):
                 raise UserError(
-                    f"{name} in {test.root}: {shared:,} identities are both in training and in test, which says nothing "
-                    "of those never seen; `bench data check` names some. Part them, or choose another --test"
+                    f"{name} in {test.root}: {shared:,} identities are both in training and in test, which tells "
+                    "nothing of those never seen; `bench data check` names some. Part them, or choose another --test"
                 )
 
 

@@ -70,7 +70,6 @@ def evaluate(
         else:
             ranks = [_rank_all(scorer, dataset, partial, pulse, watch, progress, what)]
     metrics = [_summarise(part, dataset) for part in ranks]
-    chance = [chance_level(part) for part in ranks]
     whole = QueryRanks.join(ranks)
     result = TestResult(
         test=dataset.name,
@@ -85,7 +84,7 @@ def evaluate(
         matches=whole.matches_left.tolist(),
         last_rank=whole.last_rank.tolist(),
         gallery_images=gallery,
-        chance=Level(rank1=fmean(rank1 for rank1, _ in chance), mAP=fmean(mAP for _, mAP in chance)),
+        chance=_chance(ranks),
         pixels=pixel_baseline(dataset, images) if baselines else None,
         fingerprint=dataset.fingerprint,
         standin=dataset.standin,
@@ -106,6 +105,11 @@ def _sides(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of queries and gallery among the test images; one and the same array where both are the same images."""
     query, gallery = (np.array(side, np.int64) for side in dataset.sides)
     return (query, query) if dataset.one_side else (query, gallery)
+
+
+def _chance(ranks: list[QueryRanks]) -> Level:
+    chance = [chance_level(part) for part in ranks]
+    return Level(rank1=fmean(rank1 for rank1, _ in chance), mAP=fmean(mAP for _, mAP in chance))
 
 
 def _means(metrics: list[RankMetrics]) -> dict[str, float]:
