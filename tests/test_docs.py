@@ -96,6 +96,7 @@ def test_every_path_named_exists(page):
         "my_head.py",
         ".venv/bin/bench",
         "sets.yaml",
+        "my_study.yaml",
     }
     text = page.read_text()
     for name in re.findall(r"`([\w./_-]+(?:/|\.py|\.yaml))`", text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from bench.config import MOST_THREADS, parse_overrides, split_words
 from bench.data.own_names import OwnSets
 from bench.errors import UserError
-from bench.study.definition import Preset, Study, load_preset, load_study
+from bench.study.definition import STUDY_SUFFIXES, Preset, Study, check_size, load_preset, load_study, study_name
 from bench.study.plan import Cell, parse_seeds, plan
 from bench.system.paths import expand
 
@@ -119,7 +120,10 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """The arguments that choose cells."""
-    parser.add_argument("--study", default="table2", help="a table, see `bench list studies` (default: %(default)s)")
+    parser.add_argument(
+        "--study", default="table2", help="a table, see `bench list studies`, or a file (default: %(default)s)"
+    )
+    parser.add_argument("--yes", action="store_true", help="take a study of more than a thousand rows")
     parser.add_argument(
         "--variants", default="all", help="heads, row labels or paths of head files, separated by commas (default: all)"
     )
@@ -138,6 +142,8 @@ def read_selection(arguments: argparse.Namespace) -> Selection:
     """The cells that the arguments choose. Raises UserError for anything unknown."""
     own = OwnSets(arguments.data_dir)
     study, preset = with_own_sets(load_study(arguments.study), own), load_preset(arguments.preset)
+    if not arguments.yes:
+        check_size(study)
     budget = [f"evaluation.memory_gib={arguments.memory}"] if arguments.memory is not None else []
     overrides = parse_overrides([*arguments.set, *budget])
     cells = plan(
@@ -154,6 +160,14 @@ def read_selection(arguments: argparse.Namespace) -> Selection:
 def with_own_sets(study: Study, own: OwnSets) -> Study:
     """The study with the names of the sets of one's own that it asks for. Raises UserError as `OwnSets.source`."""
     return study.model_copy(update={"train": own.sources(study.train), "tests": own.sources(study.tests)})
+
+
+def own_studies(words: Sequence[str] | None, own: OwnSets) -> tuple[list[str] | None, dict[str, Study]]:
+    """What studies are called, None for none, and those of them that come from files. Raises UserError."""
+    files = {
+        study_name(word): with_own_sets(load_study(word), own) for word in words or () if word.endswith(STUDY_SUFFIXES)
+    }
+    return None if words is None else [study_name(word) for word in words], files
 
 
 def data_root(arguments: argparse.Namespace, preset: Preset) -> Path:

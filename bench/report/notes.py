@@ -10,7 +10,7 @@ from bench.data.sources import JOIN
 from bench.journal.record import Record
 from bench.progress import sentence
 from bench.report.board import Board, Row
-from bench.report.published import load_published
+from bench.report.published import published_of
 from bench.report.titles import letters, set_title
 
 
@@ -79,8 +79,9 @@ def notes(board: Board) -> list[str]:
     lines += [line for test in board.tests for line in (_splits(board, test), _left_out(board, test))]
     if any(record.provenance.dirty for row in board.rows for record in row.records):
         lines.append("Runs with uncommitted changes cannot be reproduced from their commit.")
-    published = load_published()[board.study.published]
-    lines += [_letters(board), f"{published.by.capitalize()}: {published.source}.", *published.notes]
+    published = published_of(board.study)
+    source = f"{published.by.capitalize()}: {published.source}." if published.source else ""
+    lines += [_letters(board), source, *published.notes]
     return [*filter(None, lines)]
 
 
