@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from bench.commands import cancel, check_head, data, drill, list, logs, perf, report, run, status, weights
+from bench.commands import cancel, check_head, data, drill, list, logs, merge, perf, report, run, status, weights
 from bench.commands.common import example
 from bench.config import nearest
 from bench.environment import RUN_ENVIRONMENT
@@ -29,6 +29,7 @@ COMMANDS = {
     "weights": weights,
     "check-head": check_head,
     "drill": drill,
+    "merge": merge,
 }
 
 UNUSABLE = (

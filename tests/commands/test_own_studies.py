@@ -64,7 +64,7 @@ def test_status_report_and_cancel_take_it(bench, study, tmp_path):
     assert bench("cancel", "--study", study, "--results", results).out.startswith("0 cancelled")
 
 
-def test_without_published_values_nothing_stands_beside(bench, study, tmp_path):
+def test_without_values_of_others_nothing_stands_beside(bench, study, tmp_path):
     study.write_text(STUDY.partition("published:")[0])
     cell = plan(load_study(str(study)), load_preset(None), {})[0]
     run(tmp_path / "results", cell, both((0.3, 0.2), (0.5, 0.4)))
