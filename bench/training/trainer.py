@@ -93,8 +93,8 @@ class Trainer:
         self.model, self.config, self.images, self.ids, self.folder = model, config, images, ids, folder
         self.pulse = pulse or Pulse()
         settings = config.training
-        self.sampler = GraphSampler(ids, settings.persons, settings.images, config.seed)
-        self.steps_per_epoch = min(len(self.sampler.people), settings.steps_per_epoch or len(self.sampler.people))
+        self.sampler = GraphSampler(ids, settings.persons, settings.images, config.seed, settings.sampled_persons)
+        self.steps_per_epoch = min(self.sampler.among, settings.steps_per_epoch or self.sampler.among)
         self.optimizer = Optimizer(model, config, self.steps_per_epoch)
         self.watch = Stopwatch(model.device)
         self.finished_epochs, self.segments, self.peak_bytes = 0, 1, 0
@@ -156,7 +156,7 @@ class Trainer:
 
     def _enter(self, phase: Literal["sampling", "training"]) -> None:
         epochs = self.config.training.epochs
-        steps = epochs * self.steps_per_epoch if phase == "training" else len(self.sampler.people) ** 2
+        steps = epochs * self.steps_per_epoch if phase == "training" else self.sampler.among**2
         done = self._steps_done() if phase == "training" else 0
         self.pulse.enter(Place(phase=phase, epoch=self.finished_epochs + 1, epochs=epochs, done=done, total=steps))
 
@@ -175,7 +175,7 @@ class Trainer:
         return self.optimizer.step(mean_of_finite(loss_per_query), hit, place)
 
     def _neighbours(self, epoch: int) -> NDArray[np.int64]:
-        """[persons, P]: each person and those nearest to it, by the present model's scores in evaluation mode.
+        """[persons of the epoch, P]: each and those nearest to it, by the present model's scores in evaluation mode.
 
         One image of each person is scored against one of every other; of the scores only a chunk is ever held.
         """
