@@ -34,6 +34,8 @@ from bench.training.sampler import GraphSampler
 
 CALIBRATION_BATCHES = 16
 """Batches from which an untrained network takes its batch-norm statistics."""
+WORTH_TELLING_SECONDS = 10.0
+"""Length of an epoch's sampling from which on it is told."""
 LEAST_TAKEN = 0.1
 """Share of the steps that must have been taken for a network to count as trained."""
 
@@ -100,13 +102,15 @@ class Trainer:
         self.finished_epochs, self.segments, self.peak_bytes = 0, 1, 0
         self.epoch: _Epoch | None = None
         self.lines: list[dict[str, Any]] = []
+        self.progress = QUIET
 
     def run(self, progress: Progress = QUIET) -> Trained:
         """Train to the end. Raises CellFailed for a loss or gradient that is not finite, or if hardly a step was taken.
 
         Steps that fp16 skips count as steps of their epoch, but the learning rates' schedule does not go on with them.
         """
-        random_state = self._resume(progress)
+        self.progress = progress
+        random_state = self._resume()
         reset_peak(self.model.device)
         steps = self.config.training.epochs * self.steps_per_epoch
         with progress.bar(steps, "train", "step", self._steps_done()) as bar, self.pulse.interruption.deferred():
@@ -151,8 +155,17 @@ class Trainer:
     def _sample(self, number: int) -> NDArray[np.int64]:
         """The batches of an epoch."""
         self._enter("sampling")
+        before = self.watch.seconds.get("sampling", 0.0)
         with self.watch.phase("sampling"):
-            return self.sampler.epoch(number, self._neighbours(number), self.steps_per_epoch)
+            batches = self.sampler.epoch(number, self._neighbours(number), self.steps_per_epoch)
+        seconds = self.watch.seconds["sampling"] - before
+        if number == 0 and seconds >= WORTH_TELLING_SECONDS:
+            persons = self.sampler.among
+            self.progress.say(
+                f"the pairs of {persons:,} persons were scored in {seconds / 60:.1f} min, as before every epoch of "
+                f"{self.steps_per_epoch:,} steps; --set training.sampled_persons=N scores those of N at random"
+            )
+        return batches
 
     def _enter(self, phase: Literal["sampling", "training"]) -> None:
         epochs = self.config.training.epochs
@@ -194,8 +207,11 @@ class Trainer:
             partial.save(rows, {"sampling": self.watch.so_far()["sampling"] - before}, unfinished)
             return f"epoch {epoch + 1} sampling {unfinished.place}"
 
-        for first, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):
-            parts.append(self.sampler.neighbours(scores.numpy(), first))
+        done = sum(map(len, parts))
+        what = f"sample for epoch {epoch + 1}"
+        with self.progress.bar(self.sampler.among**2, what, "pair", done * self.sampler.among) as bar:
+            for first, scores in scorer.chunks(done, chunk, bar.update, keep):
+                parts.append(self.sampler.neighbours(scores.numpy(), first))
         scorer.close()
         return np.concatenate(parts)
 
@@ -223,7 +239,7 @@ class Trainer:
             "random": random_states(self.model.device),
         }
 
-    def _resume(self, progress: Progress) -> dict[str, Any] | None:
+    def _resume(self) -> dict[str, Any] | None:
         """Take up the last checkpoint; returns the random states in the middle of an epoch, else None."""
         state = load_checkpoint(self.folder / CHECKPOINT, self.model.device)
         if state is None:
@@ -234,7 +250,7 @@ class Trainer:
             )
         if "cell" not in state:
             # An earlier version's: nothing in it proves that it is this run's.
-            progress.say(f"{self.folder / CHECKPOINT} does not say whose it is; training begins anew")
+            self.progress.say(f"{self.folder / CHECKPOINT} does not say whose it is; training begins anew")
             return None
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
