@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,6 +131,23 @@ class Dataset:
     @property
     def _shares(self) -> bool:
         return self.shares_images or bool(self.splits)
+
+
+def may_match(query: ImageRecord, other: ImageRecord) -> bool:
+    """Whether a gallery image of a query's person counts for it: it is of another camera and sequence, and not it."""
+    return (
+        (query.camera == UNKNOWN or other.camera != query.camera)
+        and (query.sequence == UNKNOWN or other.sequence != query.sequence)
+        and _image(other) != _image(query)
+    )
+
+
+def has_match(queries: Iterable[ImageRecord], gallery: Iterable[ImageRecord]) -> bool:
+    """Whether any query has a match that counts."""
+    of_person: dict[int, list[ImageRecord]] = {}
+    for record in gallery:
+        of_person.setdefault(record.person, []).append(record)
+    return any(may_match(query, other) for query in queries for other in of_person.get(query.person, ()))
 
 
 def _image(record: ImageRecord) -> tuple[Path, Box | None]:

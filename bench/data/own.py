@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.data.dataset import STANDIN_MARKER, UNKNOWN, Dataset, ImageRecord
+from bench.data.dataset import STANDIN_MARKER, Dataset, ImageRecord, has_match
 from bench.data.fingerprint import fingerprint
 from bench.data.own_names import LETTERS, digest_of
 from bench.data.own_table import OwnTable, read_table
@@ -166,23 +166,10 @@ def _test_faults(reading: OwnReading) -> Iterable[str]:
         if not getattr(reading, side):
             yield f"{file} has no {side}: no line of split {split} has {column} True"
             return
-    if not any(_has_match(reading)):
+    if not has_match(reading.query, reading.gallery):
         yield (
             f"{file}: no query can be ranked, as none has a match in the gallery but of its own camera or sequence, or"
             " itself"
-        )
-
-
-def _has_match(reading: OwnReading) -> Iterable[bool]:
-    of_person: dict[int, list[ImageRecord]] = {}
-    for record in reading.gallery:
-        of_person.setdefault(record.person, []).append(record)
-    for query in reading.query:
-        yield any(
-            (other.camera != query.camera or query.camera == UNKNOWN)
-            and (other.sequence != query.sequence or query.sequence == UNKNOWN)
-            and (other.path, other.box) != (query.path, query.box)
-            for other in of_person.get(query.person, ())
         )
 
 

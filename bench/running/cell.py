@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.config import CellConfig
+from bench.config import HELD_OUT, CellConfig
 from bench.data import Dataset
 from bench.data.cache import load_images
+from bench.data.held_out import held_out_positions, held_out_set
 from bench.data.sources import load_source
-from bench.data.tensors import Images
+from bench.data.tensors import ChosenImages, Images
 from bench.errors import CellFailed, UserError
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
@@ -264,8 +265,13 @@ class _Run:
         )
 
     def _test(self, model: Matcher, name: str, state: str) -> TestResult:
-        dataset = self._dataset(name)
-        images = self._images(dataset, "test")
+        if name == HELD_OUT:
+            source = self._dataset(self.task.config.train)
+            dataset, chosen = held_out_set(source, self.task.config.training.held_out_persons)
+            images = ChosenImages(self._images(source, "train"), chosen)
+        else:
+            dataset = self._dataset(name)
+            images = self._images(dataset, "test")
         settings, task = self.task.config.evaluation, self.task
         return evaluate(model, dataset, images, settings, state, task.untrained, task.progress, task.folder, self.pulse)
 
@@ -279,7 +285,12 @@ class _Run:
         )
 
     def _training_set(self, dataset: Dataset) -> tuple[Images, np.ndarray]:
-        return self._images(dataset, "train"), np.array([record.person for record in dataset.train])
+        images, ids = self._images(dataset, "train"), np.array([record.person for record in dataset.train])
+        held_out = self.task.config.training.held_out_persons
+        if held_out is None:
+            return images, ids
+        kept, _ = held_out_positions(dataset, held_out)
+        return ChosenImages(images, kept), ids[kept]
 
     def _new_model(self) -> Matcher:
         weights = self.task.weights_file or self.task.config.backbone.weights
