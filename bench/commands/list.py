@@ -45,12 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 0."""
     from bench.config import one_of
 
-    printers = {"heads": _heads, "studies": _studies, "data": _data, "presets": _presets}
+    own = OwnSets(arguments.data_dir)
+    printers = {"heads": _heads, "studies": _studies, "data": lambda: _data(own), "presets": _presets}
     files = [word for word in arguments.kind if word.endswith(STUDY_SUFFIXES)]
     kinds = [one_of("kind of list", word, KINDS) for word in arguments.kind if word not in files]
     if files:
         for file in files:
-            _own_study(file, OwnSets(arguments.data_dir))
+            _own_study(file, own)
         kinds = [kind for kind in kinds if kind != "studies"]
     for kind in kinds or (() if files else KINDS):
         print(f"{kind}:")
@@ -107,12 +108,14 @@ def _swept(study: Study) -> str:
     return f"; swept: {'; '.join(keys)}" if keys else ""
 
 
-def _data() -> None:
+def _data(own: OwnSets) -> None:
     from bench.data import describe
 
     for name, entry in describe().items():
         tests = f"; trained on, it is tested on {', '.join(TEST_SETS[name])}" if name in TEST_SETS else ""
         print(f"  {name:26} {entry}{tests}")
+    for word in own.listed:
+        print(f"  {word:26} of your own: {own.file(word)}")
 
 
 def _presets() -> None:

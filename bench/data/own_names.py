@@ -69,6 +69,10 @@ class OwnSets:
         """Whether a word is a CSV file's, or one of `sets.yaml`."""
         return word.endswith(SUFFIX) or word in self._listed
 
+    def file(self, word: str) -> Path:
+        """The file of a word of `sets.yaml`."""
+        return self._listed[word]
+
     @property
     def listed(self) -> list[str]:
         """The words of `sets.yaml`. Raises UserError where it cannot be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas
 import pytest
 
 from bench.journal.record import Record, read_records
@@ -51,6 +52,8 @@ def test_tables_name_the_set_its_mean_and_that_cameras_are_unknown(bench, tiny_d
     assert f"{name}: cameras are unknown, so no image is left out for the query's camera." in found.out
     tables = list((tmp_path / "r" / "report").glob("*.tex"))
     assert tables and all("cameras are unknown" in table.read_text() for table in tables)
+    values = pandas.read_csv(next((tmp_path / "r" / "report").glob("*-accuracy.csv")))
+    assert {*values.left_out[values.test == name].dropna()} == {"nothing"}
     status = bench("status", "--train", exported, "--preset", "tiny", "--seeds", "1", "--results", tmp_path / "r")
     assert "1 of 9 done" in status.out and name in status.out
 

@@ -193,6 +193,7 @@ def test_words_of_sets_yaml_name_files_below_the_data_directory(tmp_path):
     (tmp_path / "sets.yaml").write_text("shop: shop/my.csv\n")
     own = OwnSets(tmp_path)
     name = own.source("shop")
+    assert own.listed == ["shop"] and own.file("shop") == tmp_path / "shop" / "my.csv"
     assert name.startswith("shop@") and len(load_own(name, own.paths).gallery) == 2
     with pytest.raises(UserError, match="did you mean 'shop'"):
         own.source("shpo")
