@@ -11,6 +11,7 @@ import torch
 from bench.config import Evaluation
 from bench.data.dataset import UNKNOWN, Dataset, ImageRecord
 from bench.testing.evaluator import evaluate
+from bench.testing.lists import Lists
 from bench.testing.metrics import rank_queries
 
 SCORES = np.array([[0.9, 0.8, 0.7, 0.6]])
@@ -19,7 +20,9 @@ GALLERY = np.array([1, 2, 1, 1])
 
 
 def first_rank(query_camera=0, gallery_cameras=(1, 1, 1, 1), groups=()) -> tuple[int, int, int]:
-    found = rank_queries(SCORES, np.array([1]), GALLERY, np.array([query_camera]), np.array(gallery_cameras), 0, groups)
+    found = rank_queries(
+        SCORES, np.array([1]), GALLERY, np.array([query_camera]), np.array(gallery_cameras), groups=groups
+    )
     return int(found.first_rank[0]), int(found.matches_left[0]), int(found.gallery_left[0])
 
 
@@ -34,6 +37,16 @@ def test_images_of_the_querys_group_are_left_out_whoever_they_show():
     itself = (np.array([0]), np.array([0, 1, 2, 3]))
     assert first_rank(groups=[itself]) == (2, 2, 3)
     assert first_rank(groups=[(np.array([UNKNOWN]), np.array([UNKNOWN] * 4))]) == (1, 3, 4)
+
+
+def test_ranked_lists_hold_what_is_left_out_apart():
+    lists = Lists()
+    rank_queries(
+        SCORES, np.array([1]), GALLERY, np.array([0]), np.array([1, 1, 1, 1]), lists=lists,
+        groups=[(np.array([7]), np.array([UNKNOWN, 7, 7, 3]))],
+    )  # fmt: skip
+    (found,) = lists.parts
+    assert found["gallery"].tolist() == [0, 1, 2, 3] and found["rank"].tolist() == [1, 0, 0, 2]
 
 
 def test_one_against_the_rest_leaves_the_query_itself_out_and_encodes_each_image_once(pooling_model, small_dataset):
@@ -79,8 +92,7 @@ def test_a_query_without_a_match_but_in_its_own_sequence_counts_nowhere():
         np.eye(4),
         *[np.array([0, 0, 1, 1])] * 2,
         *[np.full(4, UNKNOWN)] * 2,
-        0,
-        [(np.array(query), np.array(gallery)) for query, gallery in dataset.groups],
+        groups=[(np.array(query), np.array(gallery)) for query, gallery in dataset.groups],
     )
     assert len(ranks.index) == 0 and itself == [0, 1, 2, 3] and sequence == [0, 0, 1, 1]
 
