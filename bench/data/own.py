@@ -74,7 +74,7 @@ class OwnReading:
     def _records(self, chosen: Iterable[bool]) -> tuple[ImageRecord, ...]:
         table = self.table
         columns = zip(table.path, table.person, table.camera, table.box, table.sequence, chosen, strict=True)
-        places = self._places
+        places = self.places
         return tuple(
             ImageRecord(places[path], person, camera, box, sequence)
             for path, person, camera, box, sequence, taken in columns
@@ -82,7 +82,8 @@ class OwnReading:
         )
 
     @cached_property
-    def _places(self) -> dict[str, Path]:
+    def places(self) -> dict[str, Path]:
+        """The pictures by their paths in the file."""
         return {path: self.root / path for path in dict.fromkeys(self.table.path)}
 
 

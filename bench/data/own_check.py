@@ -103,7 +103,7 @@ def _boxes(reading: OwnReading) -> tuple[list[str], list[str]]:
         if box is None or path not in reading.sizes:
             continue
         if path not in sizes:
-            sizes[path] = size_of(reading.root / path)
+            sizes[path] = size_of(reading.places[path])
             if sizes[path] is None:
                 unread.append(path)
         size = sizes[path]

@@ -62,10 +62,6 @@ def test_lines_become_images_whose_numbers_follow_their_labels(tmp_path):
     assert found.root == tmp_path and found.standin is None and found.left_out == ("camera",)
 
 
-def test_labels_that_are_numbers_keep_their_order():
-    assert sorted(["10", "9"]) == ["10", "9"]  # as texts they would not
-
-
 @pytest.mark.parametrize(
     "header",
     ["identity,filepath,split,is_query,is_gallery,camid", "PID,Image,Split,IS_QUERY,is_gallery,position"],
@@ -241,21 +237,20 @@ def test_the_template_is_a_set(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_lines_are_checked_in_seconds(tmp_path):
-    file = write(tmp_path)
+@pytest.mark.parametrize(("boxes", "most"), [(False, 5.0), (True, 10.0)])
+def test_a_hundred_thousand_lines_are_checked_in_seconds(tmp_path, boxes, most):
+    """Of one CPU, as other tests may share the machine; with boxes each picture is opened for its size."""
+    file, edges = write(tmp_path), ",0,0,16,8" if boxes else ""
     for number in range(100_000):
         (tmp_path / "p" / f"x{number}.png").hardlink_to(tmp_path / "p" / f"{number % 5}.png")
-    file.write_text(
-        f"{HEADER},x_1,y_1,x_2,y_2\n"
-        + "".join(
-            f"id{number % 5000},p/x{number}.png,"
-            + ("train,," if number % 5000 < 2500 else f"test,{number // 5000 == 0},{number // 5000 > 0}")
-            + f",cam{number // 5000},0,0,16,8\n"
-            for number in range(100_000)
-        )
-    )
-    start = time.perf_counter()
+    lines = [HEADER + (",x_1,y_1,x_2,y_2" if boxes else "")]
+    for number in range(100_000):
+        camera, identity = divmod(number, 5000)
+        split = "train,," if identity < 2500 else f"test,{camera == 0},{camera > 0}"
+        lines.append(f"id{identity},p/x{number}.png,{split},cam{camera}{edges}")
+    file.write_text("\n".join(lines))
+    start = time.process_time()
     report = check_own("my", file)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert not report.faults and sum(split.found.images for split in report.splits) == 100_000
-    assert seconds < 15, f"{seconds:.1f} s"  # 5 s are wanted; other tests may share the machine
+    assert seconds < most, f"{seconds:.1f} s"
