@@ -35,7 +35,7 @@ def record(folder, label, good, seed=0, **changes):
 
 @pytest.fixture
 def three_rows(tmp_path):
-    for label, good in (("ViT", 0.3), ("TransMatcher", 0.8), ("cosine", 0.303)):
+    for label, good in (("ViT", 0.3), ("TransMatcher", 0.8), ("cosine", 0.3)):
         record(tmp_path, label, good)
     return tmp_path
 
