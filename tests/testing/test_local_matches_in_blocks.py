@@ -59,5 +59,5 @@ def test_sides_of_different_length_and_no_pairs_are_refused(model, pictures):
 
 
 def test_a_head_that_offers_none_is_named(pooling_model):
-    with pytest.raises(UserError, match="^ViT offers no local matches"):
+    with pytest.raises(UserError, match="ViT offers no local matches"):
         check_offered(pooling_model(row="ViT"), "ViT")

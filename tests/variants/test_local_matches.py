@@ -124,7 +124,7 @@ def test_swapping_the_pictures_turns_the_matches_round(levels_of, name):
 
 @pytest.mark.parametrize("heads", [1, 2])
 def test_the_strongest_attention_of_cross_is_that_of_torchs_own_attention(levels_of, heads):
-    head, query, gallery, levels = levels_of("transformer_cross", heads=heads)
+    _, query, gallery, levels = levels_of("transformer_cross", heads=heads)
     width = SHAPE[0]
     attention = torch.nn.MultiheadAttention(width, heads, batch_first=True).eval()
     with torch.no_grad():
