@@ -28,7 +28,7 @@ def check_offered(model: Matcher, head: str) -> None:
     if not model.head.offers_local_matches:
         raise UserError(
             f"{head} offers no local matches: it does not say which positions of two pictures it matched; "
-            "choose a run of a head that does, TransMatcher or QAConv say"
+            "choose the run of a head whose class says offers_local_matches = True"
         )
 
 
