@@ -7,6 +7,7 @@ d width, D feed-forward width, N layers, H attention heads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -87,6 +88,30 @@ class Product(NamedTuple):
         return 2 * self.rows * self.inner * self.columns * self.times * passes
 
 
+@dataclass(frozen=True, eq=False)
+class LocalMatches:
+    """Which positions of two images one level of a head matched, for n pairs of images with m matches each."""
+
+    level: str
+    """What the level is called, for example "decoder 1"; no two levels of a head alike."""
+
+    query_cell: Tensor
+    """[n, m] int64, cells of the query's h x w map, counted row by row."""
+
+    gallery_cell: Tensor
+    """[n, m] int64, cells of the gallery image's map."""
+
+    similarity: Tensor
+    """[n, m] float32: the strength of each match, as the level counts it."""
+
+    weight: Tensor
+    """[n, m] float32: the factor, contained in `similarity`, by which the head favours the pair of places whatever the
+    images show; 1 where it has none."""
+
+    score: Tensor
+    """[n] float32: each pair's score under this level alone; where the level has none of its own, that of the head."""
+
+
 class Head(nn.Module):
     """A way of matching two images: `encode` each one, then `match` all pairs.
 
@@ -100,6 +125,9 @@ class Head(nn.Module):
     exact_representations: ClassVar[bool] = False
     """Whether representations stay in float32 where scoring is in bfloat16: right for a head that keeps one vector of
     an image, where rounding moves ranks and saves nothing."""
+
+    offers_local_matches: ClassVar[bool] = False
+    """Whether the head defines `local_matches`."""
 
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -124,6 +152,13 @@ class Head(nn.Module):
         `query is gallery` allows the use of symmetry.
         """
         raise NotImplementedError(f"{type(self).__name__} must define match")
+
+    def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
+        """What `match` saw in the pairs (query[i], gallery[i]), level by level; in evaluation mode.
+
+        For heads that declare `offers_local_matches`. `query` and `gallery` hold as many images, in float32.
+        """
+        raise NotImplementedError(f"{type(self).__name__} offers no local matches")
 
     def pair_bytes(self, training: bool = False) -> int:
         """Working memory in bytes that `match` takes for one pair; block sizes follow from it.

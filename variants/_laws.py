@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from variants import HeadError, build, describe
 from variants._base import Head, Repr
-from variants._soundness import check_declarations, check_gradients, check_scores, demand
+from variants._soundness import check_declarations, check_gradients, check_local_matches, check_scores, demand
 
 SHAPE = (16, 4, 2)
 """(d, h, w) of the feature maps on which laws are tried."""
@@ -215,6 +215,21 @@ def declarations_are_sound(name: str, options: dict) -> None:
     check_declarations(make(name, options))
 
 
+def declared_local_matches_are_sound(name: str, options: dict) -> None:
+    """Where `offers_local_matches` is declared, matches lie on the map, are finite, and those of a pair alone."""
+    head = make(name, options)
+    if not head.offers_local_matches:
+        return
+    with torch.inference_mode():
+        query, gallery = head.encode(maps(QUERIES, 1)), head.encode(maps(QUERIES, 2))
+        check_local_matches(head, query, gallery)
+        together, alone = head.local_matches(query, gallery), head.local_matches(query[1:2], gallery[1:2])
+        for level, single in zip(together, alone, strict=True):
+            for part in ("similarity", "score"):
+                message = f"the {part} of the local matches of {level.level} depends on the other pairs"
+                _close(getattr(single, part), getattr(level, part)[1:2], message)
+
+
 def unknown_options_are_refused_by_name(name: str, options: dict) -> None:
     """An option that the head does not have is an error that names it."""
     try:
@@ -241,6 +256,7 @@ _LAWS: tuple[Law, ...] = (
     gradients_are_finite,
     gradients_reach_all_but_void_parameters,
     declarations_are_sound,
+    declared_local_matches_are_sound,
     unknown_options_are_refused_by_name,
 )
 

@@ -27,6 +27,21 @@ def tokens_of(feature_map: Tensor) -> Tensor:
     return feature_map.flatten(2).transpose(1, 2)
 
 
+def best_matches(query: Tensor, gallery: Tensor, prior: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The matches that `kernels.maxima` finds in the pairs of images (query[i], gallery[i]), both [n, T, d].
+
+    Returns the cells of query and gallery image, the maxima and the prior at these cells (1 without one), all
+    [n, 2T]: first the best partner of each query position, then that of each gallery position.
+    """
+    similarities = query @ gallery.transpose(1, 2)
+    weights = torch.ones_like(similarities[0]) if prior is None else prior
+    similarities = similarities * weights
+    forth, back = similarities.max(dim=2), similarities.max(dim=1)
+    own = torch.arange(query.shape[1], device=query.device).expand_as(forth.indices)
+    query_cell, gallery_cell = torch.cat((own, back.indices), dim=1), torch.cat((forth.indices, own), dim=1)
+    return query_cell, gallery_cell, torch.cat((forth.values, back.values), dim=1), weights[query_cell, gallery_cell]
+
+
 def position_embedding(tokens: int, width: int) -> nn.Parameter:
     """A learnable embedding [tokens, width], added to the tokens of every image."""
     return nn.Parameter(torch.empty(tokens, width))

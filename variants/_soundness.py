@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from variants._base import Head, Product, Repr
+from variants._base import Head, LocalMatches, Product, Repr
 from variants._errors import LawBroken
 
 MOST_PAIR_BYTES = 2**40
@@ -82,7 +82,7 @@ def check_gradients(head: Head, maps: Tensor) -> None:
 
 def check_declarations(head: Head) -> None:
     """Raise LawBroken for what is declared in another type than the contract says, or in numbers that cannot be."""
-    for name in ("symmetric", "exact_representations"):
+    for name in ("symmetric", "exact_representations", "offers_local_matches"):
         value = getattr(head, name, None)
         demand(type(value) is bool, f"{name} must be True or False, not {value!r}")
     demand(_whole(head.numerics, least=1), f"numerics must be a whole number from 1, not {head.numerics!r}")
@@ -103,6 +103,41 @@ def check_declarations(head: Head) -> None:
         sound = isinstance(found, list) and all(isinstance(item, Product) for item in found)
         demand(sound, f"{what} must give a list of Product, not {found!r}")
     demand(isinstance(head.matcher(), Head), f"matcher must give a Head, not {type(head.matcher()).__name__}")
+
+
+def check_local_matches(head: Head, query: Repr, gallery: Repr) -> None:
+    """Raise LawBroken unless the local matches of the pairs (query[i], gallery[i]) are such as `LocalMatches` says."""
+    found = head.local_matches(query, gallery)
+    sound = isinstance(found, list) and found and all(isinstance(level, LocalMatches) for level in found)
+    demand(sound, f"local_matches must give a list of LocalMatches, one a level, not {found!r:.80}")
+    names = [level.level for level in found]
+    demand(
+        all(isinstance(name, str) and name.strip() for name in names) and len(set(names)) == len(names),
+        f"every level of local matches needs a name of its own, not {names!r:.80}",
+    )
+    for level in found:
+        _check_level(level, len(query), head.tokens)
+
+
+def _check_level(level: LocalMatches, pairs: int, tokens: int) -> None:
+    tensors = {name: getattr(level, name) for name in ("query_cell", "gallery_cell", "similarity", "weight", "score")}
+    for name, tensor in tensors.items():
+        what = f"{name} of the local matches of {level.level}"
+        demand(isinstance(tensor, Tensor), f"{what} must be a tensor, not {type(tensor).__name__}")
+        kind = torch.int64 if name.endswith("_cell") else torch.float32
+        demand(tensor.dtype == kind, f"{what} must be {kind}, not {tensor.dtype}")
+        shape = (pairs,) if name == "score" else (pairs, *tensors["query_cell"].shape[1:2])
+        demand(
+            tensor.dim() == len(shape) and tensor.shape == shape,
+            f"{what} has shape {tuple(tensor.shape)} for {pairs} pairs; similarity, weight and both cells are "
+            "[pairs, matches], score is [pairs]",
+        )
+        if kind == torch.int64:
+            inside = ((tensor >= 0) & (tensor < tokens)).all()
+            demand(inside, f"{what} lies outside the {tokens} cells of the feature map")
+        else:
+            demand(tensor.isfinite().all(), f"{what} is not finite")
+    demand(level.query_cell.shape[1] > 0, f"{level.level} has no local matches")
 
 
 def _whole(value: Any, least: int) -> bool:

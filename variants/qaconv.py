@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from variants._base import Head, Product, Repr, load_by_published_keys
-from variants._layers import tokens_of
+from variants._base import Head, LocalMatches, Product, Repr, load_by_published_keys
+from variants._layers import best_matches, tokens_of
 from variants.kernels import dense_maxima, exact_linear, maxima, maxima_bytes, maxima_products
 
 
@@ -14,6 +14,7 @@ class QAConv(Head):
     """QAConv: maxima of the cosines of all positions in both directions, batch norm, FC, batch norm."""
 
     numerics = 2
+    offers_local_matches = True
 
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
         super().__init__(feature_shape)
@@ -31,6 +32,12 @@ class QAConv(Head):
 
     def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
         return self._score(dense_maxima(query.tokens, gallery.tokens, None))
+
+    def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
+        """One level: the maxima of the cosines in both directions, and the head's score."""
+        *cells, best, weight = best_matches(query.tokens, gallery.tokens)
+        score = self._score(best.view(len(query), 1, 2, self.tokens)).flatten()
+        return [LocalMatches("cosines", *cells, best, weight, score)]
 
     def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
         rows = queries * (queries + 1) if same else 2 * queries * gallery

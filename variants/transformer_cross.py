@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from variants._base import Product, Repr
+from variants._base import LocalMatches, Product, Repr
 from variants._layers import (
     PairNorm,
     attention_products,
@@ -35,6 +35,7 @@ class TransformerCross(PairwiseHead):
     """
 
     numerics = 2
+    offers_local_matches = True
 
     shared_fc: ClassVar[bool] = False
     """Whether queries and keys of every cross-attention go through one FC."""
@@ -117,6 +118,37 @@ class TransformerCross(PairwiseHead):
         scores = [exact_linear(output, score.weight, None) for output, score in zip(outputs, self.score, strict=True)]
         return torch.cat(scores, dim=1)
 
+    def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
+        """The gallery position to which each query position attends most, decoder by decoder: the share of its
+        attention (the mean of all attention heads) is the similarity.
+
+        Decoders whose output alone is not scored, with `fusion` "none", bear the head's score.
+        """
+        tokens, queries = query.tokens, query.queries
+        attentions, outputs = [], []
+        for n, layer in enumerate(self.decoder):
+            if n > 0:
+                tokens = layer.attend_self(tokens)
+                queries = layer.query(tokens)
+            keys, values = gallery.keys[:, n], gallery.values[:, n]
+            attentions.append(layer.attention(queries, keys))
+            tokens = layer.attend_memory(tokens, queries, keys, values)
+            outputs.append(tokens.mean(dim=1))
+        scored = outputs[-1:] if self.fusion == "none" else outputs
+        scores = [
+            norm(exact_linear(output, score.weight, None)[:, 0])
+            for output, score, norm in zip(scored, self.score, self.norm, strict=True)
+        ]
+        found = []
+        for n, attention in enumerate(attentions):
+            share, gallery_cell = attention.max(dim=2)
+            query_cell = torch.arange(self.tokens, device=share.device).repeat(len(share), 1)
+            score = scores[min(n, len(scores) - 1)]
+            found.append(
+                LocalMatches(f"decoder {n + 1}", query_cell, gallery_cell, share, torch.ones_like(share), score)
+            )
+        return found
+
     def pair_bytes(self, training: bool = False) -> int:
         width = self.feature_shape[0]
         if training:
@@ -170,6 +202,12 @@ class _DecoderLayer(nn.Module):
     def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the cross-attention, each [B, T, d]."""
         return self.key(memory), self.value(memory)
+
+    def attention(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """The attention of `attend_memory`, as the mean of all heads: [P, T, d] each -> [P, T, T], rows of sum 1."""
+        queries, keys = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (queries, keys))
+        weights = queries @ keys.transpose(2, 3) / queries.shape[-1] ** 0.5
+        return weights.softmax(dim=3).mean(dim=1)
 
     def attend_memory(self, tokens: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Cross-attention and feed-forward, each with residual and norm, of P pairs: all [P, T, d].

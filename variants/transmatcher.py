@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from variants._base import Head, Product, Repr, load_by_published_keys
+from variants._base import Head, LocalMatches, Product, Repr, load_by_published_keys
 from variants._layers import (
+    best_matches,
     check_layers,
     choose,
     draw_xavier,
@@ -33,6 +34,7 @@ class TransMatcher(Head):
     """
 
     numerics = 4
+    offers_local_matches = True
 
     def __init__(
         self,
@@ -97,6 +99,19 @@ class TransMatcher(Head):
             for decoder, ours, theirs in zip(self.decoder, queries, galleries, strict=True)
         ]
         return self.norm(torch.stack(scores).sum(dim=0)).view(len(query), len(gallery))
+
+    def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
+        """The maxima of each decoder in both directions, its prior counted, and the decoder's score of the pair.
+
+        The last batch norm makes the head's score of the sum of these.
+        """
+        pairs = zip(self.decoder, query.levels.unbind(dim=1), gallery.levels.unbind(dim=1), strict=True)
+        found = []
+        for number, (decoder, ours, theirs) in enumerate(pairs, start=1):
+            *cells, best, weight = best_matches(ours, theirs, decoder.prior(self.symmetric_prior))
+            score = decoder.score(best.view(-1, self.tokens)).flatten()
+            found.append(LocalMatches(f"decoder {number}", *cells, best, weight, score))
+        return found
 
     def matcher(self) -> Head:
         twin = copy.copy(self)
@@ -201,8 +216,11 @@ class _SimplifiedDecoder(nn.Module):
 
     def plain(self, query: Tensor, gallery: Tensor, symmetric: bool) -> Tensor:
         """As `forward`, as it is written down in the paper."""
-        best = dense_maxima(query, gallery, self.prior(symmetric))
-        best = self.bn1(best.view(-1, 1, self.tokens)).view(-1, self.tokens)
+        return self.score(dense_maxima(query, gallery, self.prior(symmetric)).view(-1, self.tokens))
+
+    def score(self, best: Tensor) -> Tensor:
+        """The maxima of P pairs in both directions, [2P, T], a pair's two rows together -> its score, [P, 1]."""
+        best = self.bn1(best.unsqueeze(1)).squeeze(1)
         if isinstance(self.fc2, nn.Linear):
             best = F.relu(self.bn2(self.fc2(best)))
         return self.bn3(self.fc3(best).view(-1, 2).sum(dim=1, keepdim=True))
