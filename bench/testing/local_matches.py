@@ -28,7 +28,7 @@ def local_matches(
     head = model.head
     if not head.offers_local_matches:
         name = type(head).__name__
-        raise UserError(f"{name} offers no local matches; choose the run of a head that does, such as TransMatcher")
+        raise UserError(f"{name} offers no local matches; choose the run of a head that does")
     every = np.arange(len(query))
     ours, theirs = (model.encode_all(images, every, batch) for images in (query, gallery))
     # Similarities of all positions with all, their weighted copy, and what their maxima take.
