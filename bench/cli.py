@@ -9,7 +9,21 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from bench.commands import cancel, check_head, data, drill, list, logs, merge, perf, report, run, status, weights
+from bench.commands import (
+    cancel,
+    check_head,
+    data,
+    drill,
+    list,
+    logs,
+    matches,
+    merge,
+    perf,
+    report,
+    run,
+    status,
+    weights,
+)
 from bench.commands.common import example
 from bench.config import nearest
 from bench.environment import RUN_ENVIRONMENT
@@ -23,6 +37,7 @@ COMMANDS = {
     "cancel": cancel,
     "logs": logs,
     "report": report,
+    "matches": matches,
     "data": data,
     "perf": perf,
     "list": list,

@@ -103,7 +103,7 @@ def write_report(
         notes = [*(f"- {escape_markdown(line.strip())}" for line in passed_over), ""] if passed_over else []
         text = "\n".join(["# Report", "", *map(escape_markdown, head), "", *notes, *sections])
         page[MARKDOWN] = _bytes(text)
-    _write(files | page, out)
+    write_files(files | page, out)
     parts = [_terminal(head, boards, made, bool(studies), width)]
     if speed and boards and not studies:
         parts.append("Speed of matching, measured by `bench perf`: `bench report --study speed`.")
@@ -124,7 +124,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _write(files: Mapping[str, bytes], out: Path) -> None:
+def write_files(files: Mapping[str, bytes], out: Path) -> None:
     """Put each file in place in one step; a link of its name is replaced, not followed."""
     try:
         for name, content in files.items():
@@ -141,7 +141,7 @@ def _draw(boards: Sequence[Board]) -> tuple[dict[str, dict[str, bytes]], list[st
     faults = []
     for board in boards:
         try:
-            with _no_backend():
+            with no_backend():
                 # Importing the plotting library takes seconds; tables alone should not wait for it.
                 from bench.report.figures import draw
             pictures[board.slug] = draw(board)
@@ -152,7 +152,7 @@ def _draw(boards: Sequence[Board]) -> tuple[dict[str, dict[str, bytes]], list[st
 
 
 @contextmanager
-def _no_backend() -> Iterator[None]:
+def no_backend() -> Iterator[None]:
     """No backend is asked for, which matplotlib would look for when it is imported; a notebook's may not be there."""
     asked = os.environ.pop("MPLBACKEND", None)
     try:
