@@ -24,6 +24,9 @@ PLACES = [(distance, angle) for distance in (7, 14, 24, 36, 50, 70) for angle in
 DIAMOND = 8
 """Half width of a published value's mark with its edge, in pixels at the figure's own resolution."""
 
+CAP = 6
+"""Half width of an error bar's ends with some room, in pixels at the figure's own resolution."""
+
 NAME_WIDTH = 40
 """Characters of a name's line."""
 
@@ -79,7 +82,7 @@ def _boxes(axes: Axes, dot: Dot) -> list[Bbox]:
     x, y = axes.transData.transform((dot.x, dot.y))
     _, low = axes.transData.transform((dot.x, dot.y - dot.below))
     _, high = axes.transData.transform((dot.x, dot.y + dot.above))
-    return [Bbox.from_bounds(x - 6, y - 6, 12, 12), Bbox.from_extents(x - 3, low, x + 3, high)]
+    return [Bbox.from_bounds(x - 6, y - 6, 12, 12), Bbox.from_extents(x - CAP, low - 2, x + CAP, high + 2)]
 
 
 def write_values(figure: Figure, axes: Axes, bars: Sequence[tuple[float, float, float | None]]) -> None:
