@@ -9,7 +9,21 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from bench.commands import cancel, check_head, data, drill, list, logs, matches, perf, report, run, status, weights
+from bench.commands import (
+    cancel,
+    check_head,
+    data,
+    drill,
+    list,
+    logs,
+    matches,
+    merge,
+    perf,
+    report,
+    run,
+    status,
+    weights,
+)
 from bench.commands.common import example
 from bench.config import nearest
 from bench.environment import RUN_ENVIRONMENT
@@ -30,6 +44,7 @@ COMMANDS = {
     "weights": weights,
     "check-head": check_head,
     "drill": drill,
+    "merge": merge,
 }
 
 UNUSABLE = (

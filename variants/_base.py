@@ -90,26 +90,23 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LocalMatches:
-    """Which positions of two images one level of a head matched, for n pairs of images with m matches each."""
+    """What one level of a head matched in n pairs of images: m positions of one image with as many of the other.
+
+    Cells are positions of the h x w feature map in row-major order, from 0 to T-1. A position may occur several times.
+    """
 
     level: str
-    """What the level is called, for example "decoder 1"; no two levels of a head alike."""
-
+    """Its name, as it is shown."""
     query_cell: Tensor
-    """[n, m] int64, cells of the query's h x w map, counted row by row."""
-
+    """[n, m] int64."""
     gallery_cell: Tensor
-    """[n, m] int64, cells of the gallery image's map."""
-
+    """[n, m] int64."""
     similarity: Tensor
-    """[n, m] float32: the strength of each match, as the level counts it."""
-
+    """[n, m] float32: the value by which the match was chosen. Comparable within the level alone."""
     weight: Tensor
-    """[n, m] float32: the factor, contained in `similarity`, by which the head favours the pair of places whatever the
-    images show; 1 where it has none."""
-
+    """[n, m] float32: what the match adds to `score`, beside a constant; to first order, where the score is no sum."""
     score: Tensor
-    """[n] float32: each pair's score under this level alone; where the level has none of its own, that of the head."""
+    """[n] float32: the pair's score under this level alone, higher = more alike."""
 
 
 class Head(nn.Module):
@@ -127,7 +124,7 @@ class Head(nn.Module):
     an image, where rounding moves ranks and saves nothing."""
 
     offers_local_matches: ClassVar[bool] = False
-    """Whether the head defines `local_matches`."""
+    """Whether `local_matches` tells which positions of two images were matched."""
 
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -154,9 +151,10 @@ class Head(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define match")
 
     def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
-        """What `match` saw in the pairs (query[i], gallery[i]), level by level; in evaluation mode.
+        """Which positions were matched, level by level, in n pairs: query[i] with gallery[i], both of n images.
 
-        For heads that declare `offers_local_matches`. `query` and `gallery` hold as many images, in float32.
+        In evaluation mode. Each pair is taken by itself, in memory of order n*T*T. Heads that define it say so with
+        `offers_local_matches`; the others raise NotImplementedError.
         """
         raise NotImplementedError(f"{type(self).__name__} offers no local matches")
 

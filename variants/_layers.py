@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from variants._base import Head, Product, Repr
+from variants._base import Head, LocalMatches, Product, Repr
+from variants.kernels import aligned_maxima
 
 ENCODER_INIT = ("torch", "xavier")
 
@@ -25,21 +28,6 @@ def draw_xavier(head: nn.Module, encoder_init: str) -> None:
 def tokens_of(feature_map: Tensor) -> Tensor:
     """[B, d, h, w] -> [B, T, d], positions in row-major order."""
     return feature_map.flatten(2).transpose(1, 2)
-
-
-def best_matches(query: Tensor, gallery: Tensor, prior: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The matches that `kernels.maxima` finds in the pairs of images (query[i], gallery[i]), both [n, T, d].
-
-    Returns the cells of query and gallery image, the maxima and the prior at these cells (1 without one), all
-    [n, 2T]: first the best partner of each query position, then that of each gallery position.
-    """
-    similarities = query @ gallery.transpose(1, 2)
-    weights = torch.ones_like(similarities[0]) if prior is None else prior
-    similarities = similarities * weights
-    forth, back = similarities.max(dim=2), similarities.max(dim=1)
-    own = torch.arange(query.shape[1], device=query.device).expand_as(forth.indices)
-    query_cell, gallery_cell = torch.cat((own, back.indices), dim=1), torch.cat((forth.indices, own), dim=1)
-    return query_cell, gallery_cell, torch.cat((forth.values, back.values), dim=1), weights[query_cell, gallery_cell]
 
 
 def position_embedding(tokens: int, width: int) -> nn.Parameter:
@@ -117,6 +105,31 @@ class VectorHead(Head):
 
     def pair_parameters(self) -> set[str]:
         return self._names_under("norm.")
+
+
+def matches_of_maxima(
+    level: str, query: Tensor, gallery: Tensor, prior: Tensor | None, score: Callable[[Tensor], Tensor], centre: float
+) -> LocalMatches:
+    """The maxima of n pairs in both directions as matches: query, gallery [n, T, d] -> m = 2T.
+
+    `score` gives the scores [n] of maxima [n, 2, T]. Where it is no sum of what the single maxima add, their weights
+    are its slopes times what they are above `centre`, the similarity that counts for nothing.
+    """
+    # Slopes are asked of autograd, whatever mode the caller is in.
+    with torch.inference_mode(False), torch.enable_grad():
+        best, at = aligned_maxima(query.detach().clone(), gallery.detach().clone(), prior)
+        best = best.detach().requires_grad_()
+        scores = score(best)
+        (slope,) = torch.autograd.grad(scores.sum(), best)
+    own = torch.arange(best.shape[2], device=at.device).expand(len(at), -1)
+    return LocalMatches(
+        level,
+        query_cell=torch.cat((own, at[:, 1]), dim=1),
+        gallery_cell=torch.cat((at[:, 0], own), dim=1),
+        similarity=best.detach().flatten(1).float(),
+        weight=(slope * (best.detach() - centre)).flatten(1).float(),
+        score=scores.detach().float(),
+    )
 
 
 def choose(option: str, value: str, known: tuple[str, ...]) -> str:

@@ -85,6 +85,13 @@ def check_declarations(head: Head) -> None:
     for name in ("symmetric", "exact_representations", "offers_local_matches"):
         value = getattr(head, name, None)
         demand(type(value) is bool, f"{name} must be True or False, not {value!r}")
+    defined = type(head).local_matches is not Head.local_matches
+    demand(
+        defined == head.offers_local_matches,
+        "local_matches is defined, but offers_local_matches is not True"
+        if defined
+        else "offers_local_matches is True, but local_matches is not defined",
+    )
     demand(_whole(head.numerics, least=1), f"numerics must be a whole number from 1, not {head.numerics!r}")
     size = head.pair_bytes()
     demand(
@@ -105,39 +112,43 @@ def check_declarations(head: Head) -> None:
     demand(isinstance(head.matcher(), Head), f"matcher must give a Head, not {type(head.matcher()).__name__}")
 
 
-def check_local_matches(head: Head, query: Repr, gallery: Repr) -> None:
-    """Raise LawBroken unless the local matches of the pairs (query[i], gallery[i]) are such as `LocalMatches` says."""
-    found = head.local_matches(query, gallery)
-    sound = isinstance(found, list) and found and all(isinstance(level, LocalMatches) for level in found)
-    demand(sound, f"local_matches must give a list of LocalMatches, one a level, not {found!r:.80}")
-    names = [level.level for level in found]
+def check_local_matches(head: Head, query: Repr, gallery: Repr) -> list[LocalMatches]:
+    """The local matches of n pairs, whose levels are looked at. Raises LawBroken for what the contract excludes."""
+    levels = head.local_matches(query, gallery)
+    sound = isinstance(levels, list) and levels and all(isinstance(level, LocalMatches) for level in levels)
+    demand(sound, f"local_matches must give a list of LocalMatches, one a level, not {levels!r}")
+    names = [level.level for level in levels]
     demand(
         all(isinstance(name, str) and name.strip() for name in names) and len(set(names)) == len(names),
-        f"every level of local matches needs a name of its own, not {names!r:.80}",
+        f"each level of local_matches needs a name of its own, got {names}",
     )
-    for level in found:
+    for level in levels:
         _check_level(level, len(query), head.tokens)
+    return levels
 
 
 def _check_level(level: LocalMatches, pairs: int, tokens: int) -> None:
-    tensors = {name: getattr(level, name) for name in ("query_cell", "gallery_cell", "similarity", "weight", "score")}
-    for name, tensor in tensors.items():
-        what = f"{name} of the local matches of {level.level}"
-        demand(isinstance(tensor, Tensor), f"{what} must be a tensor, not {type(tensor).__name__}")
-        kind = torch.int64 if name.endswith("_cell") else torch.float32
-        demand(tensor.dtype == kind, f"{what} must be {kind}, not {tensor.dtype}")
-        shape = (pairs,) if name == "score" else (pairs, *tensors["query_cell"].shape[1:2])
-        demand(
-            tensor.dim() == len(shape) and tensor.shape == shape,
-            f"{what} has shape {tuple(tensor.shape)} for {pairs} pairs; similarity, weight and both cells are "
-            "[pairs, matches], score is [pairs]",
-        )
-        if kind == torch.int64:
-            inside = ((tensor >= 0) & (tensor < tokens)).all()
-            demand(inside, f"{what} lies outside the {tokens} cells of the feature map")
-        else:
-            demand(tensor.isfinite().all(), f"{what} is not finite")
-    demand(level.query_cell.shape[1] > 0, f"{level.level} has no local matches")
+    what = f"local_matches, level {level.level!r}"
+    kinds = {"query_cell": torch.int64, "gallery_cell": torch.int64, "similarity": torch.float32}
+    kinds |= {"weight": torch.float32, "score": torch.float32}
+    values = {name: getattr(level, name) for name in kinds}
+    for name, kind in kinds.items():
+        found = getattr(values[name], "dtype", type(values[name]).__name__)
+        demand(found == kind, f"{what}: {name} must be a tensor of {kind}, not {found}")
+    score = values.pop("score")
+    demand(score.shape == (pairs,), f"{what}: score must be [n] = {(pairs,)}, not {tuple(score.shape)}")
+    shapes = {name: tuple(value.shape) for name, value in values.items()}
+    shape = shapes["similarity"]
+    demand(
+        len(set(shapes.values())) == 1 and len(shape) == 2 and shape[0] == pairs and shape[1] > 0,
+        f"{what}: cells, similarity and weight must all be [n, m] with n = {pairs} and m above 0, got {shapes}",
+    )
+    for name in ("query_cell", "gallery_cell"):
+        inside = (values[name] >= 0) & (values[name] < tokens)
+        demand(inside.all(), f"{what}: {name} must be positions from 0 to {tokens - 1}")
+    for name in ("similarity", "weight"):
+        demand(values[name].isfinite().all(), f"{what}: some values of {name} are not finite")
+    demand(score.isfinite().all(), f"{what}: some scores are not finite")
 
 
 def _whole(value: Any, least: int) -> bool:

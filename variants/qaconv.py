@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from variants._base import Head, LocalMatches, Product, Repr, load_by_published_keys
-from variants._layers import best_matches, tokens_of
+from variants._layers import matches_of_maxima, tokens_of
 from variants.kernels import dense_maxima, exact_linear, maxima, maxima_bytes, maxima_products
 
 
@@ -34,10 +34,13 @@ class QAConv(Head):
         return self._score(dense_maxima(query.tokens, gallery.tokens, None))
 
     def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
-        """One level: the maxima of the cosines in both directions, and the head's score."""
-        *cells, best, weight = best_matches(query.tokens, gallery.tokens)
-        score = self._score(best.view(len(query), 1, 2, self.tokens)).flatten()
-        return [LocalMatches("cosines", *cells, best, weight, score)]
+        """The maxima of the cosines in both directions, one level; its score is that of `match`."""
+
+        def score(best: Tensor) -> Tensor:
+            return self._score(best.unsqueeze(1))[:, 0]
+
+        centre = float(self.bn.running_mean)
+        return [matches_of_maxima("convolution", query.tokens, gallery.tokens, None, score, centre)]
 
     def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
         rows = queries * (queries + 1) if same else 2 * queries * gallery

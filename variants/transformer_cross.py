@@ -119,35 +119,30 @@ class TransformerCross(PairwiseHead):
         return torch.cat(scores, dim=1)
 
     def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
-        """The gallery position to which each query position attends most, decoder by decoder: the share of its
-        attention (the mean of all attention heads) is the similarity.
+        """The strongest attention of each decoder from every query position, m = T; of several heads their mean.
 
-        Decoders whose output alone is not scored, with `fusion` "none", bear the head's score.
+        A level's score is what the head's last layers make of that decoder's output; with `fusion` "none" they were
+        trained for the last decoder alone, whose score is that of `match`. A query position's weight is its share of
+        that score, which is a sum over them.
         """
-        tokens, queries = query.tokens, query.queries
-        attentions, outputs = [], []
+        tokens, levels = query.tokens, []
+        own = torch.arange(self.tokens, device=tokens.device).expand(len(query), -1)
         for n, layer in enumerate(self.decoder):
-            if n > 0:
-                tokens = layer.attend_self(tokens)
-                queries = layer.query(tokens)
+            tokens = tokens if n == 0 else layer.attend_self(tokens)
+            queries = query.queries if n == 0 else layer.query(tokens)
             keys, values = gallery.keys[:, n], gallery.values[:, n]
-            attentions.append(layer.attention(queries, keys))
+            strongest = layer.attention(queries, keys).max(dim=2)
             tokens = layer.attend_memory(tokens, queries, keys, values)
-            outputs.append(tokens.mean(dim=1))
-        scored = outputs[-1:] if self.fusion == "none" else outputs
-        scores = [
-            norm(exact_linear(output, score.weight, None)[:, 0])
-            for output, score, norm in zip(scored, self.score, self.norm, strict=True)
-        ]
-        found = []
-        for n, attention in enumerate(attentions):
-            share, gallery_cell = attention.max(dim=2)
-            query_cell = torch.arange(self.tokens, device=share.device).repeat(len(share), 1)
-            score = scores[min(n, len(scores) - 1)]
-            found.append(
-                LocalMatches(f"decoder {n + 1}", query_cell, gallery_cell, share, torch.ones_like(share), score)
+            last = n if self.fusion == "multi_scale" else 0
+            norm = self.norm[last].norm
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            parts = F.linear(tokens, self.score[last].weight).squeeze(2) / self.tokens
+            score = self.norm[last](parts.sum(dim=1))
+            found = (strongest.values, parts * scale, score)
+            levels.append(
+                LocalMatches(f"decoder {n + 1}", own, strongest.indices, *(part.detach().float() for part in found))
             )
-        return found
+        return levels
 
     def pair_bytes(self, training: bool = False) -> int:
         width = self.feature_shape[0]
@@ -204,10 +199,10 @@ class _DecoderLayer(nn.Module):
         return self.key(memory), self.value(memory)
 
     def attention(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """The attention of `attend_memory`, as the mean of all heads: [P, T, d] each -> [P, T, T], rows of sum 1."""
-        queries, keys = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (queries, keys))
-        weights = queries @ keys.transpose(2, 3) / queries.shape[-1] ** 0.5
-        return weights.softmax(dim=3).mean(dim=1)
+        """The weights of `attend_memory`, [P, T, T], each query position's adding up to 1; the mean over heads."""
+        split = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (queries, keys)]
+        products = split[0] @ split[1].transpose(2, 3) / split[0].shape[-1] ** 0.5
+        return products.softmax(dim=3).mean(dim=1)
 
     def attend_memory(self, tokens: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Cross-attention and feed-forward, each with residual and norm, of P pairs: all [P, T, d].

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from variants._base import Head, LocalMatches, Product, Repr, load_by_published_keys
 from variants._layers import (
-    best_matches,
     check_layers,
     choose,
     draw_xavier,
     encoder_layers,
     encoder_products,
+    matches_of_maxima,
     position_embedding,
     tokens_of,
 )
@@ -101,17 +101,14 @@ class TransMatcher(Head):
         return self.norm(torch.stack(scores).sum(dim=0)).view(len(query), len(gallery))
 
     def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
-        """The maxima of each decoder in both directions, its prior counted, and the decoder's score of the pair.
+        """The maxima of every decoder, in both directions, as its MLP sees them: weighted by its prior.
 
-        The last batch norm makes the head's score of the sum of these.
+        The scores of a pair under all decoders, summed, are its logit in front of the last batch norm.
         """
-        pairs = zip(self.decoder, query.levels.unbind(dim=1), gallery.levels.unbind(dim=1), strict=True)
-        found = []
-        for number, (decoder, ours, theirs) in enumerate(pairs, start=1):
-            *cells, best, weight = best_matches(ours, theirs, decoder.prior(self.symmetric_prior))
-            score = decoder.score(best.view(-1, self.tokens)).flatten()
-            found.append(LocalMatches(f"decoder {number}", *cells, best, weight, score))
-        return found
+        return [
+            decoder.matches(f"decoder {n + 1}", query.levels[:, n], gallery.levels[:, n], self.symmetric_prior)
+            for n, decoder in enumerate(self.decoder)
+        ]
 
     def matcher(self) -> Head:
         twin = copy.copy(self)
@@ -216,11 +213,21 @@ class _SimplifiedDecoder(nn.Module):
 
     def plain(self, query: Tensor, gallery: Tensor, symmetric: bool) -> Tensor:
         """As `forward`, as it is written down in the paper."""
-        return self.score(dense_maxima(query, gallery, self.prior(symmetric)).view(-1, self.tokens))
+        return self._plain_score(dense_maxima(query, gallery, self.prior(symmetric)))
 
-    def score(self, best: Tensor) -> Tensor:
-        """The maxima of P pairs in both directions, [2P, T], a pair's two rows together -> its score, [P, 1]."""
-        best = self.bn1(best.unsqueeze(1)).squeeze(1)
+    def matches(self, level: str, query: Tensor, gallery: Tensor, symmetric: bool) -> LocalMatches:
+        """The maxima of n pairs, query and gallery [n, T, d] behind FC1. One at BN1's mean counts for nothing."""
+        centre = 0.0 if isinstance(self.bn1, nn.Identity) else float(self.bn1.running_mean)
+        prior = self.prior(symmetric)
+
+        def score(best: Tensor) -> Tensor:
+            return self._plain_score(best)[:, 0]
+
+        return matches_of_maxima(level, query, gallery, prior, score, centre)
+
+    def _plain_score(self, best: Tensor) -> Tensor:
+        """Maxima [..., 2, T] -> one score a pair, [pairs, 1]."""
+        best = self.bn1(best.view(-1, 1, self.tokens)).view(-1, self.tokens)
         if isinstance(self.fc2, nn.Linear):
             best = F.relu(self.bn2(self.fc2(best)))
         return self.bn3(self.fc3(best).view(-1, 2).sum(dim=1, keepdim=True))

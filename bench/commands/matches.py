@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.report.write import no_backend, write_files
     from bench.running.devices import resolve_device
     from bench.running.trained import load_network
-    from bench.testing.local_matches import threshold_at
+    from bench.testing.local_matches import check_offered, threshold_at
 
     if len(arguments.pictures) not in (0, 2):
         raise UserError(f"two pictures make a pair, the query first; {len(arguments.pictures)} given")
@@ -105,8 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     device = torch.device(resolve_device(arguments.device))
     torch.use_deterministic_algorithms(True, warn_only=True)
     model, record = load_network(folder, device, str(arguments.head) if arguments.head else None)
-    if not model.head.offers_local_matches:
-        raise UserError(f"{record.label} offers no local matches; choose the run of a head that does")
+    check_offered(model, record.label)
     own = _own_pair(model, record, arguments.pictures) if arguments.pictures else None
     found = _test_pairs(model, record, arguments)
     thresholds = [threshold_at(arguments.far, level.similarity.numpy()) for level in found.wrong.levels]
@@ -146,6 +145,8 @@ def _folder(results: Path, word: str) -> Path:
 
 
 def _test_pairs(model: Matcher, record: Record, arguments: argparse.Namespace) -> _TestPairs:
+    import numpy as np
+
     from bench.data.cache import load_images
     from bench.data.sources import load_source
     from bench.data.tensors import pick
@@ -170,7 +171,7 @@ def _test_pairs(model: Matcher, record: Record, arguments: argparse.Namespace) -
         dataset, "test", size.height, size.width, cache_folder(arguments.results), 2, Progress(silent=False)
     )
     chosen = example_pairs(model, dataset, images, record.config, arguments.pairs, arguments.seed)
-    queries = pick(images, chosen.query)
+    queries = pick(images, np.asarray(dataset.sides[0])[chosen.query])
 
     def block(title: str, gallery) -> PairBlock:
         names = tuple(

@@ -6,8 +6,9 @@ import argparse
 import shutil
 import sys
 
-from bench.commands.common import add_results, example, file_or_folder
+from bench.commands.common import add_data_dir, add_results, example, file_or_folder, own_studies
 from bench.config import split_words
+from bench.data.own_names import OwnSets
 from bench.report.columns import EXTRA
 from bench.report.model import FORMATS
 
@@ -31,8 +32,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--out", type=file_or_folder, metavar="DIR", help="folder to write to (default: report/ below --results)"
     )
+    add_data_dir(parser)
     parser.add_argument(
-        "--study", nargs="+", metavar="NAME", help="tables, see `bench list studies`, or speed (default: all)"
+        "--study",
+        nargs="+",
+        metavar="NAME",
+        help="tables, see `bench list studies`, files of studies, or speed (default: all)",
     )
     parser.add_argument(
         "--columns", metavar="NAMES", help=f"accuracies to show besides, of {', '.join(item.key for item in EXTRA)}"
@@ -51,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     width = shutil.get_terminal_size().columns if terminal else None
     out = arguments.out or arguments.results / "report"
     columns = split_words(arguments.columns) or ()
-    report = write_report(arguments.results, out, arguments.study, arguments.format, width, columns)
+    names, own = own_studies(arguments.study, OwnSets(arguments.data_dir))
+    report = write_report(arguments.results, out, names, arguments.format, width, columns, own)
     for line in report.text.splitlines():
         print(f"\033[1;33m{line}\033[0m" if terminal and line.startswith("STAND-IN DATA") else line)
     if report.files:

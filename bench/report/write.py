@@ -31,7 +31,7 @@ from bench.report.render import (
 )
 from bench.report.sources import read_sources
 from bench.report.speed import speed_tables
-from bench.study.definition import study_names
+from bench.study.definition import Study, study_names
 
 MARKDOWN = "report.md"
 
@@ -57,16 +57,18 @@ def write_report(
     formats: Sequence[str] | None = None,
     width: int | None = None,
     columns: Sequence[str] = (),
+    own: Mapping[str, Study] | None = None,
 ) -> Report:
     """Draw tables and pictures from the records below `results` and write them to the folder `out`.
 
     `studies` chooses tables of the paper (default: all that have runs), `formats` some of FORMATS (default: all),
-    `width` is that of the terminal (default: no limit), `columns` are keys of accuracies to show besides. Records that
-    cannot be read are passed over. Raises UserError where there are no runs, for unknown studies, formats or columns,
-    for an `out` among the runs, which reports never touch, and for one that cannot be written.
+    `width` is that of the terminal (default: no limit), `columns` are keys of accuracies to show besides, `own` studies
+    beside those of the suite, by name. Records that cannot be read are passed over. Raises UserError where there are no
+    runs, for unknown studies, formats or columns, for an `out` among the runs, which reports never touch, and for one
+    that cannot be written.
     """
     for name in studies or ():
-        one_of("study", name, (*study_names(), SPEED))
+        one_of("study", name, (*study_names(), *(own or ()), SPEED))
     wanted = [one_of("format", name, FORMATS) for name in formats or FORMATS]
     extra = [one_of("column", name, [quantity.key for quantity in EXTRA]) for name in columns]
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(results / "runs")):
@@ -81,7 +83,7 @@ def write_report(
             f"there are no runs in {results}; to make some: bench run --variants all --train msmt --preset demo"
         )
     papers = [name for name in studies or () if name != SPEED]
-    boards = collect(sources.records, papers or None) if papers or not studies else []
+    boards = collect(sources.records, papers or None, own) if papers or not studies else []
     made = {board.slug: tables(board, extra) for board in boards}
     files: dict[str, bytes] = {}
     for table in [*(table for board in boards for table in made[board.slug]), *speed]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bench.config import CellConfig
 from bench.data import Dataset
+from bench.data.dataset import may_match
 from bench.data.tensors import Images
 from bench.errors import UserError
 from bench.network.matcher import Matcher
@@ -35,8 +36,8 @@ def example_pairs(
 ) -> ExamplePairs:
     """`pairs` queries at random, each with a right image at random and the hardest wrong one of a sample.
 
-    A right image shows the same person from another camera; the wrong one is the one of another person with the highest
-    score among `GALLERY_SAMPLE` gallery images at random. `images` [n, 3, H, W] are those of the test, as
+    A right image shows the same person and counts for the query; the wrong one is the one of another person with the
+    highest score among `GALLERY_SAMPLE` gallery images at random. `images` [n, 3, H, W] are those of the test, as
     `load_images` gives them. Raises UserError for more pairs than there are queries with a right image.
     """
     draws = generator(seed, Stream.EXAMPLE_PAIRS)
@@ -45,7 +46,11 @@ def example_pairs(
         partners.setdefault(record.person, []).append(at)
     query, right = [], []
     for at in draws.permutation(len(dataset.query)):
-        found = [other for other in partners.get(dataset.query[at].person, []) if _counts(dataset, at, other)]
+        found = [
+            other
+            for other in partners.get(dataset.query[at].person, [])
+            if may_match(dataset.query[at], dataset.gallery[other])
+        ]
         if found and len(query) < pairs:
             query.append(int(at))
             right.append(int(draws.choice(found)))
@@ -62,15 +67,8 @@ def example_pairs(
 
 
 def gallery_positions(dataset: Dataset, gallery: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where gallery images lie among the images of the test, which hold the queries first."""
-    return gallery if dataset.one_side else gallery + len(dataset.query)
-
-
-def _counts(dataset: Dataset, query: int, gallery: int) -> bool:
-    """Whether a gallery image of the query's person is one that a search should find."""
-    if dataset.one_side:
-        return query != gallery
-    return dataset.query[query].camera != dataset.gallery[gallery].camera
+    """Where gallery images lie among the images of the test."""
+    return np.asarray(dataset.sides[1])[gallery]
 
 
 def _scores(
@@ -82,6 +80,6 @@ def _scores(
     gallery: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     settings = config.evaluation
-    ours = model.encode_all(images, query, settings.batch)
+    ours = model.encode_all(images, np.asarray(dataset.sides[0])[query], settings.batch)
     theirs = model.encode_all(images, gallery_positions(dataset, gallery), settings.batch)
     return score_all(model.head, ours, theirs, int(settings.memory_gib * 2**30) // 4).numpy()

@@ -90,7 +90,7 @@ def test_a_network_is_loaded_as_it_was_trained(finished):
         (["a.jpg", "b.jpg", "c.jpg"], "two pictures make a pair, the query first; 3 given"),
         (["--run", "nothing"], "no run 'nothing' in"),
         (["--run", ""], "an empty path"),
-        (["--run", "vit"], "ViT offers no local matches; choose the run of a head that does"),
+        (["--run", "vit"], "ViT offers no local matches: it does not say which positions"),
         (["--far", "0"], "needs a share above 0 and below 1, such as 0.01, not '0'"),
         (["--far", "1"], "needs a share above 0 and below 1"),
         (["--far", "nan"], "needs a share above 0 and below 1"),

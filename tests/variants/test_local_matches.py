@@ -1,162 +1,136 @@
-"""What heads say they matched fits the scores that they give, and what a head from outside says is checked."""
+"""Local matches: what each head that offers them says of a pair is what it scored the pair by."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from variants._errors import LawBroken
-from variants._laws import all_laws, make, maps
-from variants.kernels import dense_maxima
+from variants import names
+from variants._laws import SHAPE, make, maps
 
-LAW = all_laws()["declared_local_matches_are_sound"]
-PAIRS = 4
-OFFERED = ("qaconv", "transformer_cross", "transformer_cross_shared", "transmatcher")
+PAIRS = 6
+OFFERING = ("qaconv", "transformer_cross", "transformer_cross_shared", "transmatcher")
+TRANSMATCHERS = [
+    {},
+    {"fc1": False},
+    {"bn1": False},
+    {"mlp_head1": False},
+    {"prior_embed": False},
+    {"symmetric_prior": False},
+    {"first_level": "encoder"},
+]
 
 
 @pytest.fixture
-def matched():
-    """Make a head of random weights: returns it, both sides of some pairs, its levels, and its scores of the pairs."""
+def levels_of():
+    """A small head with options, its representations of both sides of the pairs, and their local matches."""
 
-    def make_and_match(name: str, **options):
+    def make_them(name: str, **options: object):
         head = make(name, options)
         with torch.no_grad():
             query, gallery = head.encode(maps(PAIRS, 1)), head.encode(maps(PAIRS, 2))
-            return head, query, gallery, head.local_matches(query, gallery), head.match(query, gallery).diagonal()
+            return head, query, gallery, head.local_matches(query, gallery)
 
-    return make_and_match
+    return make_them
 
 
-def test_heads_without_local_matches_say_so():
-    for name in ("cosine", "vit", "transformer", "transformer_cat"):
+def test_these_heads_offer_local_matches_and_the_others_refuse():
+    assert tuple(name for name in names() if make(name, {}).offers_local_matches) == OFFERING
+    for name in set(names()) - set(OFFERING):
         head = make(name, {})
-        assert not head.offers_local_matches
+        one = head.encode(maps(1, 1))
         with pytest.raises(NotImplementedError, match="offers no local matches"):
-            head.local_matches(None, None)
-    assert all(make(name, {}).offers_local_matches for name in OFFERED)
+            head.local_matches(one, one)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"symmetric_prior": False}, {"prior_embed": False}, {"mlp_head1": False, "bn1": False}]
-)
-def test_transmatchers_levels_make_up_its_score(matched, options):
-    head, _, _, levels, scores = matched("transmatcher", **options)
+@pytest.mark.parametrize("options", TRANSMATCHERS, ids=str)
+def test_scores_of_transmatchers_decoders_add_up_to_its_logit_before_the_last_norm(levels_of, options):
+    head, query, gallery, levels = levels_of("transmatcher", **options)
     assert [level.level for level in levels] == ["decoder 1", "decoder 2"]
-    total = torch.stack([level.score for level in levels]).sum(dim=0)
-    torch.testing.assert_close(head.norm(total[:, None])[:, 0], scores)
+    summed = torch.stack([level.score for level in levels]).sum(dim=0)
+    with torch.no_grad():
+        torch.testing.assert_close(head.norm(summed[:, None])[:, 0], head.match(query, gallery).diagonal())
 
 
-def test_transmatchers_matches_are_its_maxima_with_the_prior(matched):
-    head, query, gallery, levels, _ = matched("transmatcher", symmetric_prior=False)
-    for n, (decoder, level) in enumerate(zip(head.decoder, levels, strict=True)):
-        ours, theirs, prior = query.levels[:, n], gallery.levels[:, n], decoder.prior(False).detach()
-        best = dense_maxima(ours, theirs, prior).diagonal(dim1=0, dim2=1)  # [2, T, pairs]
-        torch.testing.assert_close(level.similarity, best.permute(2, 0, 1).flatten(1))
-        for pair in range(PAIRS):
-            cells = level.query_cell[pair], level.gallery_cell[pair]
-            products = (ours[pair, cells[0]] * theirs[pair, cells[1]]).sum(dim=1)
-            torch.testing.assert_close(level.similarity[pair], products * prior[cells])
-            assert torch.equal(level.weight[pair], prior[cells])
-
-
-def test_both_directions_count(matched):
-    for name in ("qaconv", "transmatcher"):
-        head, _, _, levels, _ = matched(name)
-        every = torch.arange(head.tokens)
-        for level in levels:
-            assert torch.equal(level.query_cell[0, : head.tokens], every)
-            assert torch.equal(level.gallery_cell[0, head.tokens :], every)
-
-
-def test_qaconvs_only_level_bears_its_score_and_its_cosines(matched):
-    _, query, gallery, (level,), scores = matched("qaconv")
-    torch.testing.assert_close(level.score, scores)
-    first = (query.tokens[0, level.query_cell[0]] * gallery.tokens[0, level.gallery_cell[0]]).sum(dim=1)
-    torch.testing.assert_close(level.similarity[0], first)
-    assert level.similarity.abs().max() <= 1 + 1e-6 and (level.weight == 1).all()
+def test_the_score_of_qaconv_is_its_logit(levels_of):
+    head, query, gallery, (level,) = levels_of("qaconv")
+    torch.testing.assert_close(level.score, head.match(query, gallery).diagonal().detach())
 
 
 @pytest.mark.parametrize("name", ["transformer_cross", "transformer_cross_shared"])
-@pytest.mark.parametrize("options", [{}, {"heads": 2}, {"encode_query": True}])
-def test_cross_shows_its_strongest_attention_beside_its_score(matched, name, options):
-    head, query, gallery, levels, scores = matched(name, **options)
-    for level in levels:
-        torch.testing.assert_close(level.score, scores)
-        assert (level.similarity > 1 / head.tokens).all() and (level.similarity <= 1).all()
-    attention = head.decoder[0].attention(query.queries, gallery.keys[:, 0]).detach()
-    torch.testing.assert_close(attention.sum(dim=2), torch.ones(PAIRS, head.tokens))
-    assert torch.equal(levels[0].gallery_cell, attention.argmax(dim=2))
-
-
-def test_attention_is_the_one_that_the_decoder_uses(matched):
-    head, query, gallery, *_ = matched("transformer_cross", heads=1)
-    layer, keys, values = head.decoder[0], gallery.keys[:, 0], gallery.values[:, 0]
-    found = layer.attention(query.queries, keys) @ values
-    torch.testing.assert_close(found, torch.nn.functional.scaled_dot_product_attention(query.queries, keys, values))
-
-
-def test_scores_of_several_scales_add_up(matched):
-    *_, levels, scores = matched("transformer_cross", fusion="multi_scale")
-    torch.testing.assert_close(torch.stack([level.score for level in levels]).sum(dim=0), scores)
-
-
-HEAD = '''
-import torch
-from variants._base import Head, LocalMatches, Repr
-class Mine(Head):
-    """Dot products."""
-    offers_local_matches = True
-    def __init__(self, feature_shape):
-        super().__init__(feature_shape)
-        self.scale = torch.nn.Parameter(torch.ones(1))
-    def encode(self, feature_map):
-        return Repr(kept=feature_map.mean(dim=(2, 3)))
-    def match(self, query, gallery):
-        return self.scale * (query.kept @ gallery.kept.T)
-    def pair_bytes(self, training=False):
-        return 8
-    def local_matches(self, query, gallery):
-        cell = torch.zeros(len(query), 3, dtype=torch.int64)
-        strength = (query.kept * gallery.kept)[:, :3]
-        score = self.match(query, gallery).diagonal()
-        return {returned}
-'''
-SOUND = '[LocalMatches("all", cell, cell, strength, torch.ones_like(strength), score)]'
-
-
-def test_a_head_from_outside_may_offer_local_matches(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(HEAD.format(returned=SOUND))
-    LAW(str(path), {})
+@pytest.mark.parametrize("fusion", ["none", "multi_scale"])
+def test_the_scores_of_cross_are_those_behind_its_last_norms(levels_of, name, fusion):
+    head, query, gallery, levels = levels_of(name, fusion=fusion)
+    scores = torch.stack([level.score for level in levels])
+    found = scores.sum(dim=0) if fusion == "multi_scale" else scores[-1]
+    torch.testing.assert_close(found, head.match(query, gallery).diagonal().detach())
 
 
 @pytest.mark.parametrize(
-    ("found", "instead", "words"),
+    ("name", "options"),
     [
-        ("[LocalMatches", "[(1, 2), LocalMatches", "must give a list of LocalMatches"),
-        (SOUND, "[]", "must give a list of LocalMatches"),
-        ('"all"', '" "', "needs a name of its own"),
-        (SOUND, SOUND + " * 2", "needs a name of its own"),
-        ("cell, cell", "cell, cell.int()", "gallery_cell of the local matches of all must be torch.int64"),
-        ("cell, cell", "cell + 8, cell", "query_cell of the local matches of all lies outside the 8 cells"),
-        ("cell, cell", "cell, cell[:, :2]", r"gallery_cell of the local matches of all has shape \(5, 2\)"),
-        ("cell, strength", "cell, strength / 0", "similarity of the local matches of all is not finite"),
-        ("cell, strength", "cell, strength.tolist()", "similarity of the local matches of all must be a tensor"),
-        (", score)", ", score[:, None])", r"score of the local matches of all has shape \(5, 1\)"),
-        (", score)", ", score.double())", "score of the local matches of all must be torch.float32"),
-        (", score)", ", score - score.mean())", "score of the local matches of all depends on the other pairs"),
+        ("qaconv", {}),
+        ("transmatcher", {"mlp_head1": False}),
+        ("transformer_cross", {}),
+        ("transformer_cross_shared", {}),
     ],
 )
-def test_local_matches_that_are_none_are_found(tmp_path, found, instead, words):
-    path = tmp_path / "mine.py"
-    assert SOUND.count(found) == 1
-    path.write_text(HEAD.format(returned=SOUND.replace(found, instead)))
-    with pytest.raises(LawBroken, match=words):
-        LAW(str(path), {})
+def test_where_a_score_is_a_sum_its_matches_weigh_what_they_add(levels_of, name, options):
+    for level in levels_of(name, **options)[3]:
+        constants = level.score - level.weight.sum(dim=1)
+        torch.testing.assert_close(constants, constants[:1].expand(PAIRS))
+        assert level.weight.std() > 1e-5
 
 
-def test_declaring_local_matches_by_another_word_than_true_is_found(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(HEAD.format(returned=SOUND).replace("local_matches = True", 'local_matches = "yes"'))
-    with pytest.raises(LawBroken, match="offers_local_matches must be True or False, not 'yes'"):
-        all_laws()["declarations_are_sound"](str(path), {})
+def test_a_weight_of_transmatcher_is_the_slope_times_the_distance_from_the_mean_of_all_matches(levels_of):
+    head, _, _, levels = levels_of("transmatcher")
+    decoder = head.decoder[0].double()
+    best = levels[0].similarity.double().view(PAIRS, 2, -1)
+    nudged = best.clone()
+    nudged[:, 1, 3] += 1e-7
+    with torch.no_grad():
+        slope = (decoder._plain_score(nudged) - decoder._plain_score(best))[:, 0] / 1e-7
+    weight = slope * (best[:, 1, 3] - float(decoder.bn1.running_mean))
+    torch.testing.assert_close(levels[0].weight.view(best.shape)[:, 1, 3].double(), weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["transmatcher", "qaconv"])
+def test_maxima_are_the_largest_similarities_of_both_images(levels_of, name):
+    head, query, gallery, levels = levels_of(name)
+    for n, level in enumerate(levels):
+        if name == "transmatcher":
+            weights = head.decoder[n].prior(head.symmetric_prior)
+            table = query.levels[:, n] @ gallery.levels[:, n].transpose(1, 2) * weights
+        else:
+            table = query.tokens @ gallery.tokens.transpose(1, 2)
+        best = torch.cat((table.max(dim=2).values, table.max(dim=1).values), dim=1)
+        torch.testing.assert_close(level.similarity, best.detach())
+        pairs = torch.arange(PAIRS)[:, None]
+        assert torch.equal(table[pairs, level.query_cell, level.gallery_cell].detach(), level.similarity)
+        tokens = head.tokens
+        assert level.query_cell[:, :tokens].equal(torch.arange(tokens).expand(PAIRS, -1))
+        assert level.gallery_cell[:, tokens:].equal(torch.arange(tokens).expand(PAIRS, -1))
+
+
+@pytest.mark.parametrize("name", ["transmatcher", "qaconv"])
+def test_swapping_the_pictures_turns_the_matches_round(levels_of, name):
+    head, query, gallery, levels = levels_of(name)
+    for here, there in zip(levels, head.local_matches(gallery, query), strict=True):
+        turned = torch.arange(2 * head.tokens).roll(head.tokens)
+        assert here.query_cell[:, turned].equal(there.gallery_cell)
+        torch.testing.assert_close(here.similarity[:, turned], there.similarity)
+        torch.testing.assert_close(here.score, there.score)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_the_strongest_attention_of_cross_is_that_of_torchs_own_attention(levels_of, heads):
+    _, query, gallery, levels = levels_of("transformer_cross", heads=heads)
+    width = SHAPE[0]
+    attention = torch.nn.MultiheadAttention(width, heads, batch_first=True).eval()
+    with torch.no_grad():
+        attention.in_proj_weight.copy_(torch.eye(width).repeat(3, 1))
+        attention.in_proj_bias.zero_()
+        _, weights = attention(query.queries, gallery.keys[:, 0], gallery.values[:, 0])
+    strongest = weights.max(dim=2)
+    torch.testing.assert_close(levels[0].similarity, strongest.values)
+    assert levels[0].gallery_cell.equal(strongest.indices)

@@ -1,15 +1,14 @@
-"""Local matches of a network's pairs, the pairs that are shown, and the threshold above which matches count."""
+"""The pairs whose local matches are shown, and the threshold above which matches count."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from networks import pooling
 
 from bench.errors import UserError
 from bench.testing.example_pairs import example_pairs
-from bench.testing.local_matches import local_matches, threshold_at
+from bench.testing.local_matches import threshold_at
 
 
 @pytest.mark.parametrize("far", [0.001, 0.01, 0.05, 0.07, 0.29, 0.5, 0.999])
@@ -35,23 +34,6 @@ def test_where_all_are_alike_none_passes():
 def test_a_threshold_needs_numbers(values):
     with pytest.raises(ValueError, match="matches of negative pairs"):
         threshold_at(0.01, np.array(values))
-
-
-def test_pairs_in_blocks_are_those_of_the_whole(pooling_model, few_persons, monkeypatch):
-    model, images = pooling_model(), few_persons[0]
-    whole = local_matches(model, images[:6], images[8:14])
-    monkeypatch.setattr("bench.testing.local_matches.BLOCK_BYTES", 1)
-    for level, other in zip(whole, local_matches(model, images[:6], images[8:14]), strict=True):
-        assert level.level == other.level and level.similarity.shape == (6, 2 * model.head.tokens)
-        assert torch.equal(level.query_cell, other.query_cell) and torch.equal(level.gallery_cell, other.gallery_cell)
-        torch.testing.assert_close(level.similarity, other.similarity)
-        torch.testing.assert_close(level.score, other.score)
-
-
-def test_a_network_whose_head_offers_none_says_so(tiny_config, few_persons):
-    model = pooling(tiny_config("ViT"))
-    with pytest.raises(UserError, match="ViT offers no local matches; choose the run of a head that does"):
-        local_matches(model, few_persons[0][:1], few_persons[0][:1])
 
 
 def test_right_pairs_are_right_and_wrong_ones_score_highest_of_all_persons(pooling_model, small_dataset, tiny_config):
