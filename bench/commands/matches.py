@@ -202,14 +202,14 @@ def _block(model: Matcher, title: str, names: tuple[str, ...], query, gallery) -
 
 def _titles(record: Record, found: _TestPairs, arguments: argparse.Namespace, own: bool) -> tuple[str, str]:
     """The picture's title, and its warning where data were generated."""
+    from bench.report.labels import legible
     from bench.report.titles import set_title, source_title
 
-    trained = f"{record.label}, trained on {source_title(record.config.train)}, seed {record.config.seed}"
-    where = f"{set_title(found.dataset.name)} (pairs by seed {arguments.seed}, hardest of {found.sampled:,})"
-    which = "the wrong pairs of" if own else "the wrong pairs shown, of"
-    title = (
-        f"{trained}: local matches\nlines: stronger than all but {arguments.far:.3g} of the matches of {which} {where}"
-    )
+    trained = f"{legible(record.label)}, trained on {source_title(record.config.train)}, seed {record.config.seed}"
+    which = f"{arguments.pairs} wrong pairs" if own else "the wrong pairs shown"
+    where = f"{set_title(found.dataset.name)}, hardest of {found.sampled:,} at random, seed {arguments.seed}"
+    line = f"lines: stronger than all but {100 * arguments.far:.3g} % of the matches of {which} ({where})"
+    title = f"{trained}: local matches\n{line}"
     standin = found.dataset.standin or record.standin
     if standin is None:
         return title, ""

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.report.labels import legible
@@ -20,8 +20,8 @@ COLOURS = "autumn_r"
 """From yellow, weak, to red, strong: both stand out from photographs, and also where they are printed in grey."""
 GAP = 0.12
 """Between the two images of a pair, as a share of an image's width."""
-CELL_HEIGHT = 1.75
-"""Inches of an image."""
+IMAGE_HEIGHT, BELOW, BESIDE, HEADER, FOOTER, LINE = 1.75, 0.36, 0.14, 0.5, 0.35, 0.18
+"""Inches: of an image, below and beside a pair, above and below all pairs, and of a line of the title."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,21 +45,46 @@ def draw_matches(
     """
     rows, levels = len(blocks[0].names), len(thresholds)
     _, _, height, width = blocks[0].query.shape
-    across = CELL_HEIGHT * (2 + GAP) * width / height + 0.15
-    lines = (title + (f"\n{warning}" if warning else "")).count("\n") + 1
-    head = 0.2 * lines + 0.1
-    size = (max(len(blocks) * (levels * across + 0.35), 4.2), rows * (CELL_HEIGHT + 0.42) + 0.95 + head)
+    pair_width = IMAGE_HEIGHT * (2 + GAP) * width / height
+    block_width = levels * (pair_width + BESIDE) + BESIDE
+    head = LINE * (title.count("\n") + 1 + bool(warning)) + (0.1 if blocks[0].title else 0.1 - LINE)
+    size = (max(len(blocks) * block_width, 6.0), head + HEADER + rows * (IMAGE_HEIGHT + BELOW) + FOOTER)
     figure = Figure(figsize=size)
-    figure.suptitle(title, x=0.01, y=1 - 0.05 / size[1], ha="left", va="top", fontsize=8.5)
+    figure.text(0.1 / size[0], 1 - 0.05 / size[1], title, va="top", fontsize=8.5, linespacing=1.3)
     if warning:
-        below = 0.05 + 0.17 * (title.count("\n") + 1)
-        figure.text(0.01, 1 - below / size[1], warning, ha="left", va="top", fontsize=8.5, color="#a02020")
-    whole = figure.add_gridspec(1, 1, left=0, right=1, bottom=0, top=1 - head / size[1])[0]
-    parts = figure.add_subfigure(whole).subfigures(1, len(blocks), squeeze=False)[0]
+        below = 0.05 + LINE * (title.count("\n") + 1)
+        figure.text(0.1 / size[0], 1 - below / size[1], warning, va="top", fontsize=8.5, color="#a02020")
     scales = [_scale(blocks, number, threshold) for number, threshold in enumerate(thresholds)]
-    for part, block in zip(parts, blocks, strict=True):
-        _draw_block(part, block, scales, grid)
+    for number, block in enumerate(blocks):
+        page = _Page(figure, number * block_width + BESIDE, head, pair_width)
+        page.text(block.title, 0, (levels * (pair_width + BESIDE) - BESIDE) / 2)
+        for column, (level, scale) in enumerate(zip(block.levels, scales, strict=True)):
+            _draw_level(page, column, block, level, scale, grid)
     return figure
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A block's part of the figure: places in inches, from its left edge to the right and from its top down."""
+
+    figure: Figure
+    left: float
+    top: float
+    pair_width: float
+
+    def axes(self, column: int, top: float, height: float) -> Axes:
+        """Axes as wide as a pair."""
+        width, whole = self.figure.get_size_inches()
+        left = self.left + column * (self.pair_width + BESIDE)
+        return self.figure.add_axes(
+            (left / width, 1 - (self.top + top + height) / whole, self.pair_width / width, height / whole)
+        )
+
+    def text(self, text: str, top: float, centre: float) -> None:
+        """A heading."""
+        width, whole = self.figure.get_size_inches()
+        place = (self.left + centre) / width, 1 - (self.top + top) / whole
+        self.figure.text(*place, text, ha="center", va="top", fontsize=9, weight="bold")
 
 
 def _scale(blocks: Sequence[PairBlock], level: int, threshold: float) -> Normalize:
@@ -68,43 +93,26 @@ def _scale(blocks: Sequence[PairBlock], level: int, threshold: float) -> Normali
     return Normalize(threshold, strongest if strongest > threshold else threshold + max(abs(threshold), 1.0) * 1e-3)
 
 
-def _draw_block(part: SubFigure, block: PairBlock, scales: Sequence[Normalize], grid: tuple[int, int]) -> None:
+def _draw_level(
+    page: _Page, column: int, block: PairBlock, level: LocalMatches, scale: Normalize, grid: tuple[int, int]
+) -> None:
+    """One level of all pairs of a block, with the colours' bar below."""
     rows = len(block.names)
-    _, height = part.figure.get_size_inches()
-    bar = 0.09 / (CELL_HEIGHT + 0.42)
-    cells = part.add_gridspec(
-        rows + 1,
-        len(scales),
-        height_ratios=[1] * rows + [bar],
-        left=0.03,
-        right=0.97,
-        bottom=0.5 / height,
-        top=1 - 0.5 / height,
-        hspace=0.3,
-        wspace=0.1,
-    )
-    part.text(0.5, 1 - 0.08 / height, block.title, ha="center", va="top", fontsize=9, weight="bold")
-    for column, (level, scale) in enumerate(zip(block.levels, scales, strict=True)):
-        for row in range(rows):
-            axes = part.add_subplot(cells[row, column])
-            _draw_pair(axes, block.query[row], block.gallery[row], _passing(level, row, scale.vmin), scale, grid)
-            axes.set_xlabel(f"score {float(level.score[row]):.2f}", fontsize=7.5, labelpad=2)
-            if row == 0:
-                axes.set_title(legible(level.level), fontsize=8, pad=14)
-            if column == 0:
-                axes.text(
-                    0,
-                    1.015,
-                    legible(block.names[row], 90),
-                    transform=axes.transAxes,
-                    fontsize=5.5,
-                    va="bottom",
-                    color="#555555",
-                )
-        axes = part.add_subplot(cells[rows, column])
-        colours = part.colorbar(ScalarMappable(scale, COLOURS), cax=axes, orientation="horizontal")
-        colours.set_ticks([scale.vmin, scale.vmax], labels=[f"{scale.vmin:.3g}", f"{scale.vmax:.3g}"], fontsize=6.5)
-        colours.set_label("similarity", fontsize=6.5, labelpad=-6)
+    for row, name in enumerate(block.names):
+        axes = page.axes(column, HEADER + row * (IMAGE_HEIGHT + BELOW), IMAGE_HEIGHT)
+        _draw_pair(axes, block.query[row], block.gallery[row], _passing(level, row, scale.vmin), scale, grid)
+        axes.set_xlabel(f"score {float(level.score[row]):.2f}", fontsize=7.5, labelpad=2)
+        if row == 0:
+            axes.set_title(legible(level.level), fontsize=8, pad=12)
+        if column == 0:
+            place = {"transform": axes.transAxes, "va": "bottom", "fontsize": 5.5, "color": "#555555"}
+            axes.text(0, 1.015, legible(name, 90), **place)
+    bar = page.axes(column, HEADER + rows * (IMAGE_HEIGHT + BELOW), 0.08)
+    colours = page.figure.colorbar(ScalarMappable(scale, COLOURS), cax=bar, orientation="horizontal")
+    colours.set_ticks([scale.vmin, scale.vmax], labels=[f"{scale.vmin:.3g}", f"{scale.vmax:.3g}"], fontsize=6.5)
+    for label, side in zip(bar.get_xticklabels(), ("left", "right"), strict=True):
+        label.set_horizontalalignment(side)
+    colours.set_label("similarity", fontsize=6.5, labelpad=-7)
 
 
 def _passing(level: LocalMatches, pair: int, threshold: float) -> tuple[NDArray, NDArray, NDArray]:
