@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.config import MOST_THREADS, parse_overrides, split_words
 from bench.errors import UserError
-from bench.study.definition import Preset, Study, load_preset, load_study
+from bench.study.definition import Preset, Study, data_root, load_preset, load_study
 from bench.study.plan import Cell, parse_seeds, plan
 from bench.system.paths import expand
 
@@ -56,6 +56,17 @@ def gibibytes(text: str) -> float:
     if not 0 < amount < float("inf"):
         raise argparse.ArgumentTypeError(f"needs a number of GiB above 0, not {text[:40]!r}")
     return amount
+
+
+def megabytes(text: str) -> float:
+    """A size in millions of bytes, as a type of an argument."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise argparse.ArgumentTypeError(f"needs a number of megabytes above 0, not {text[:40]!r}")
+    return size
 
 
 def positive_seconds(text: str) -> float:
@@ -144,10 +155,4 @@ def read_selection(arguments: argparse.Namespace) -> Selection:
         split_words(arguments.train),
         parse_seeds(arguments.seeds) if arguments.seeds else None,
     )
-    return Selection(study, preset, overrides, cells, data_root(arguments, preset))
-
-
-def data_root(arguments: argparse.Namespace, preset: Preset) -> Path:
-    """Where the data sets are: a preset made for stand-in data finds it in its own folder, apart from real sets."""
-    standin = arguments.data_dir / f"standin-{preset.standin}"
-    return standin if preset.standin and standin.is_dir() else arguments.data_dir
+    return Selection(study, preset, overrides, cells, data_root(arguments.data_dir, preset))

@@ -19,6 +19,7 @@ from bench.report.board import Board, Row
 from bench.report.columns import PAIR_RATE, TIME, Quantity
 from bench.report.curve_pictures import draw_curves
 from bench.report.labels import Dot, legible, place_labels
+from bench.report.model import PICTURES
 from bench.report.pictures import COLOURS, TITLE_WIDTH, Headline, files_of, headline, title
 from bench.report.titles import source_title
 
@@ -27,8 +28,8 @@ MOST_NAMES = 14
 LINES = {"chance": ("#555555", "--"), "pixels (cosine)": ("#7a5195", ":")}
 
 
-def draw(board: Board) -> dict[str, bytes]:
-    """The board's pictures by the name of their file; none for fewer than two measured rows."""
+def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"]) -> dict[str, bytes]:
+    """The board's pictures by the name of their file, each as these kinds; none for fewer than two measured rows."""
     shown = headline(board)
     rows = [row for row in board.rows if shown.summary(row) is not None]
     if len(rows) < 2:
@@ -37,6 +38,8 @@ def draw(board: Board) -> dict[str, bytes]:
         matplotlib.rcdefaults()
         # A label may hold dollar signs.
         matplotlib.rcParams["text.parse_math"] = False
+        # Names within an SVG would be drawn at random.
+        matplotlib.rcParams["svg.hashsalt"] = board.slug
         if board.study.layout == "curves":
             made = {"curves": draw_curves(board, shown)}
         else:
@@ -44,7 +47,7 @@ def draw(board: Board) -> dict[str, bytes]:
         return {
             name: content
             for kind, figure in made.items()
-            for name, content in files_of(figure, f"{board.slug}-{kind}").items()
+            for name, content in files_of(figure, f"{board.slug}-{kind}", suffixes).items()
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -15,7 +16,6 @@ from bench.report.layout import banner
 from bench.report.notes import device
 from bench.report.titles import set_title, source_title
 
-SUFFIXES = (".png", ".pdf")
 TITLE_WIDTH = 110
 """Characters of a title's line."""
 COLOURS = {"study": "#4878a8", "outside": "#d1853c", "published": "#c0392b"}
@@ -65,12 +65,12 @@ def title(board: Board, what: str, speeds: bool) -> tuple[str, str]:
     return text, "#a02020" if warning else "black"
 
 
-def files_of(figure: Figure, stem: str) -> dict[str, bytes]:
+def files_of(figure: Figure, stem: str, suffixes: Sequence[str]) -> dict[str, bytes]:
     """A picture as files by name; the same picture is the same file, whenever it is drawn."""
     files = {}
-    for suffix in SUFFIXES:
+    for suffix in suffixes:
         content = io.BytesIO()
-        dates = {"CreationDate": None} if suffix == ".pdf" else {}
+        dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix, {})
         figure.savefig(content, format=suffix[1:], dpi=150, bbox_inches="tight", metadata=dates)
         files[f"{stem}{suffix}"] = content.getvalue()
     return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -103,6 +104,12 @@ def load_preset(name: str | None) -> Preset:
     if name is None:
         return Preset(description="the paper's recipe")
     return validate(Preset, _read_yaml("bench.study.presets", one_of("preset", name, preset_names())), f"preset {name}")
+
+
+def data_root(data_dir: Path, preset: Preset | None) -> Path:
+    """Where the data sets are: a preset made for stand-in data finds it in its own folder, apart from real sets."""
+    standin = data_dir / f"standin-{preset.standin}" if preset and preset.standin else None
+    return standin if standin and standin.is_dir() else data_dir
 
 
 def _yaml_names(package: str) -> list[str]:
