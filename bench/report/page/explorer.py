@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,11 +48,8 @@ class TestShown:
     setting: Setting
     test: str
     heads: tuple[TestedHead, ...]
-
-    @property
-    def title(self) -> str:
-        """The test set, and under which setting the runs were made."""
-        return f"{set_title(self.test)} ({self.setting.title})"
+    title: str
+    """The test set, and if others were tested under other settings or on other pictures, which these are."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -97,7 +95,11 @@ def shown_tests(boards: Iterable[Board], results: Path) -> tuple[list[TestShown]
                 if head is not None:
                     key = (id(board.setting), test, head.result.fingerprint, len(head.lists.query_path))
                     found.setdefault(key, {}).setdefault(head.record.cell, head)
-    shown = [TestShown(settings[own], test, tuple(heads.values())) for (own, test, *_), heads in found.items()]
+    titles = Counter(test for _, test, *_ in found)
+    shown = []
+    for (own, test, fingerprint, _), heads in found.items():
+        which = f" ({settings[own].title}, images {fingerprint[:8]})" if titles[test] > 1 else ""
+        shown.append(TestShown(settings[own], test, tuple(heads.values()), set_title(test) + which))
     return shown, list(lacking.values())
 
 

@@ -107,12 +107,14 @@ class Explorer {
     this.test = this.data.tests[Number(this.form.elements.test.value)];
     this.query = null;
     const { heads, queries, pictures } = this.test;
+    const mean = (head) => queries.reduce((sum, query) => sum + query.under[head].ap, 0);
+    const best = [...heads.keys()].sort((one, other) => mean(other) - mean(one)).map(String);
     for (const select of this.form.querySelectorAll("[name=head]")) {
       const place = Number(select.dataset.place);
       const options = heads.map((head, number) => make("option", { value: number }, head.name));
       if (place > 0) options.unshift(make("option", { value: ANY }, "none"));
       select.replaceChildren(...options);
-      if (place > 0) select.value = place === 1 && heads.length > 1 ? "1" : ANY;
+      select.value = place < 2 ? best[place] ?? ANY : ANY;
     }
     const cameras = (found) => [...new Set(found.map((picture) => pictures[picture][2]))].sort((one, other) => one - other);
     const fill = (select, found) => select.replaceChildren(
@@ -158,7 +160,7 @@ class Explorer {
     const button = make("button", {
       type: "button", tabindex: query === this.query ? 0 : -1, "aria-current": String(query === this.query),
     }, this.picture(query.picture, ""), make("span", { class: "facts" },
-      make("span", { class: "name", title: name }, name), make("br"), make("span", { class: "muted" }, `AP ${precision}`)));
+      make("span", { class: "name", title: name }, name), make("span", { class: "muted" }, `AP ${precision}`)));
     button.addEventListener("click", () => this.choose(query, button));
     return button;
   }
@@ -205,18 +207,16 @@ class Explorer {
     const { "left-out": leftOut, missed } = this.form.elements;
     const shown = under.entries.filter(([, , , kind]) => (kind !== LEFT_OUT || leftOut.checked) && kind !== MISSED);
     const behind = missed.checked ? under.entries.filter(([, , , kind]) => kind === MISSED) : [];
-    const list = make("ol", { class: "ranked" }, ...shown.map((entry) => this.entry(part, number, entry)));
-    if (behind.length) {
-      list.append(make("li", { class: "divide", "aria-hidden": "true" }, "missed"),
-        ...behind.map((entry) => this.entry(part, number, entry)));
-    }
+    const ranked = (entries, label) => make("ol", { class: "ranked", "aria-label": label },
+      ...entries.map((entry) => this.entry(part, number, entry)));
     const [outHidden, missedHidden] = under.hidden;
     const rest = [
       ...(outHidden ? [`${outHidden} more left out above the tenth`] : []),
       ...(missedHidden ? [`${missedHidden} more missed`] : []),
     ];
     part.append(make("p", {}, `AP ${percent(under.ap)} %, first right at rank ${under.first}`
-      + (rest.length ? `; not shown: ${rest.join(", ")}` : "")), list);
+      + (rest.length ? `; not shown: ${rest.join(", ")}` : "")), ranked(shown, "the ten nearest"));
+    if (behind.length) part.append(make("p", { class: "behind" }, "missed"), ranked(behind, "right ones that were missed"));
     return part;
   }
 
@@ -228,7 +228,7 @@ class Explorer {
     const told = `${place ? `rank ${place}, ` : ""}${words}, score ${score}, ${name}, person ${person}, camera ${camera}`;
     const button = make("button", { type: "button", class: style, "aria-pressed": "false", "aria-label": told, title: told },
       this.picture(picture, ""),
-      make("span", { class: "line" }, make("span", { class: "sign" }, `${place} ${sign}`.trim()), make("span", {}, String(score))),
+      make("span", { class: "line sign" }, `${place} ${sign}`.trim()), make("span", { class: "line" }, String(score)),
       make("span", { class: "name" }, name));
     button.addEventListener("click", () => this.showPair(part, button, number, entry));
     return make("li", {}, button);
