@@ -99,7 +99,9 @@ def test_up_to_three_heads_stand_side_by_side(opened):
     assert names_in(opened, ".under h4") == names[:3]
     assert all(len(row) == 3 for row in precisions(opened))
     for under in all_of(opened, ".under"):
-        counted = all_of(under, ".ranked[aria-label='the ten nearest'] .right, .ranked[aria-label='the ten nearest'] .wrong")
+        counted = all_of(
+            under, ".ranked[aria-label='the ten nearest'] .right, .ranked[aria-label='the ten nearest'] .wrong"
+        )
         assert len(counted) == 10
     choose(opened, "head", "none", 2)
     choose(opened, "head", "none", 1)
@@ -183,7 +185,9 @@ def test_tables_and_pictures_need_no_script(opened, page_file):
     opened.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     opened.get(page_file.as_uri())
     assert "TransMatcher" in one(opened, "table.sortable").text
-    assert all(picture.is_displayed() and picture.size["height"] > 100 for picture in all_of(opened, "figure.drawn img"))
+    assert all(
+        picture.is_displayed() and picture.size["height"] > 100 for picture in all_of(opened, "figure.drawn img")
+    )
     assert all_of(opened, "figure.drawn img") and not all_of(opened, "th button")
     assert "Ranked lists need JavaScript" in one(opened, "#explorer").text
     assert not one(opened, "#explorer-parts").is_displayed()
