@@ -50,8 +50,12 @@ def results(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def make(results):
-    """Write the page of the played runs, with changes to its options; the report and what the page says."""
+def make(results, monkeypatch):
+    """Write the page of the played runs, with changes to its options; the report and what the page says.
+
+    It has no pictures of the rows, whose drawing takes most of a page's time.
+    """
+    monkeypatch.setattr("bench.report.figures.draw", lambda board, suffixes: {})
 
     def make(**changes):
         options = PageOptions(**{"data_dir": results / "data"} | changes)
@@ -158,21 +162,16 @@ def test_a_run_without_lists_is_named_and_the_page_made_without_it(make, results
 
 
 def test_options_of_the_page_belong_to_it(bench, results):
-    for words in (
-        ["--matches"],
-        ["--images", "none"],
-        ["--page-mb", "3"],
-        ["--page-queries", "3"],
-        ["--device", "cpu"],
-    ):
-        found = bench("report", "--results", results, "--format", "text", *words)
-        assert found.code == 2 and words[0] in found.err and "--format html" in found.err
+    for words in ("--matches", "--images none", "--page-mb 3", "--page-queries 3", "--device cpu"):
+        found = bench("report", "--results", results, "--format", "text", *words.split())
+        assert found.code == 2 and words.split()[0] in found.err and "--format html" in found.err
     found = bench("report", "--results", results, "--format", "html", "--page-mb", "-1")
     assert found.code == 2 and "needs a number of megabytes" in found.err
 
 
-def test_the_page_holds_tables_pictures_notes_and_where_they_come_from(make):
-    _, page = make()
+@pytest.mark.slow
+def test_the_page_holds_tables_pictures_notes_and_where_they_come_from(results):
+    page = Read(write_report(results, results / "out", ["table2"], ["html"], page=PageOptions(results)).files[0])
     tables = [attributes["aria-label"] for tag, attributes in page.elements if tag == "table"]
     assert any("Accuracy" in label for label in tables) and "Runs" in tables
     pictures = [attributes for tag, attributes in page.elements if tag == "img"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -99,10 +100,8 @@ def test_up_to_three_heads_stand_side_by_side(opened):
     assert names_in(opened, ".under h4") == names[:3]
     assert all(len(row) == 3 for row in precisions(opened))
     for under in all_of(opened, ".under"):
-        counted = all_of(
-            under, ".ranked[aria-label='the ten nearest'] .right, .ranked[aria-label='the ten nearest'] .wrong"
-        )
-        assert len(counted) == 10
+        nearest = one(under, ".ranked[aria-label='the ten nearest']")
+        assert len(all_of(nearest, ".right, .wrong")) == 10
     choose(opened, "head", "none", 2)
     choose(opened, "head", "none", 1)
     assert names_in(opened, ".under h4") == names[:1]
@@ -110,10 +109,10 @@ def test_up_to_three_heads_stand_side_by_side(opened):
 
 def test_queries_come_in_the_order_that_is_asked_for(opened):
     gaps = [max(row) - min(row) for row in precisions(opened)]
-    assert all(one >= other - 0.11 for one, other in zip(gaps, gaps[1:], strict=False))
+    assert all(one >= other - 0.11 for one, other in pairwise(gaps))
     choose(opened, "order", "average precision is lowest")
     means = [sum(row) for row in precisions(opened)]
-    assert all(one <= other + 0.11 for one, other in zip(means, means[1:], strict=False))
+    assert all(one <= other + 0.11 for one, other in pairwise(means))
     choose(opened, "order", "a mistake is most confident")
     nearest = [one(under, ".ranked .right, .ranked .wrong") for under in all_of(opened, ".under")]
     assert "wrong" in [button.get_attribute("class") for button in nearest]
@@ -185,10 +184,9 @@ def test_tables_and_pictures_need_no_script(opened, page_file):
     opened.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     opened.get(page_file.as_uri())
     assert "TransMatcher" in one(opened, "table.sortable").text
-    assert all(
-        picture.is_displayed() and picture.size["height"] > 100 for picture in all_of(opened, "figure.drawn img")
-    )
-    assert all_of(opened, "figure.drawn img") and not all_of(opened, "th button")
+    pictures = all_of(opened, "figure.drawn img")
+    assert pictures and all(picture.is_displayed() and picture.size["height"] > 100 for picture in pictures)
+    assert not all_of(opened, "th button")
     assert "Ranked lists need JavaScript" in one(opened, "#explorer").text
     assert not one(opened, "#explorer-parts").is_displayed()
 
