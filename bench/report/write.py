@@ -21,7 +21,7 @@ from bench.report.layout import tables
 from bench.report.model import FORMATS, PICTURES, USUAL_FORMATS, Table
 from bench.report.page.make import PageContent, make_page
 from bench.report.page.options import PageOptions
-from bench.report.page.sections import board_section, speed_section
+from bench.report.page.sections import Section, board_section, speed_section
 from bench.report.render import (
     escape_markdown,
     notes_markdown,
@@ -101,16 +101,10 @@ def write_report(
     passed_over = [*undrawn, *passed_over]
     first: dict[str, bytes] = {}
     if "html" in wanted and page is not None:
-        sections = [
-            board_section(board, made[board.slug], pictures.get(board.slug, {}), covered(board, boards))
-            for board in boards
-        ]
-        sections += [speed_section(speed)] if speed else []
-        records = {record.cell: record for board in boards for row in board.rows for record in row.records}
-        content = PageContent(head, passed_over, sections, [*records.values()], boards)
-        html, remarks = make_page(content, results, page)
-        passed_over = [*passed_over, *remarks]
-        undrawn = undrawn if html else [*undrawn, remarks[-1]]
+        sections = _sections(boards, made, pictures, speed)
+        html, remarks, fault = make_page(PageContent(head, passed_over, sections, boards), results, page)
+        passed_over = [*passed_over, *remarks, *fault]
+        undrawn = [*undrawn, *fault]
         first |= {PAGE: html} if html else {}
     if "markdown" in wanted:
         sections = [_section(board, made[board.slug], pictures.get(board.slug, ())) for board in boards]
@@ -185,6 +179,19 @@ def _head(records: Sequence[Record], results: Path) -> list[str]:
     rest = len(records) - done - failed
     unfinished = f", {rest} unfinished" if rest else ""
     return [one_line(f"{count} in {results}: {done} done, {failed} failed{unfinished}.")]
+
+
+def _sections(
+    boards: Sequence[Board],
+    made: Mapping[str, Sequence[Table]],
+    pictures: Mapping[str, Mapping[str, bytes]],
+    speed: Sequence[Table],
+) -> list[Section]:
+    """The page's sections, those whose runs all stand in another one among them."""
+    sections = [
+        board_section(board, made[board.slug], pictures.get(board.slug, {}), covered(board, boards)) for board in boards
+    ]
+    return [*sections, speed_section(speed)] if speed else sections
 
 
 def _section(board: Board, made: Sequence[Table], pictures: Iterable[str]) -> str:

@@ -9,14 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.journal.record import Record
 from bench.report.board import Board
 from bench.report.page.cameras import camera_matrices
 from bench.report.page.explorer import TestShown, shown_tests
 from bench.report.page.options import MOST_QUERIES, PageOptions
 from bench.report.page.pairs import NOT_ASKED, HeadMatches
 from bench.report.page.render import as_script_data, render
-from bench.report.page.sections import Section, runs_grid
+from bench.report.page.sections import Section, runs_grid, runs_of
 from bench.report.page.shown import Shelf, test_data
 from bench.report.page.thumbnails import Thumbnails
 from bench.study.definition import data_root
@@ -27,20 +26,20 @@ PERSONS = "It holds pictures of people: pass it on only as their data sets' term
 
 @dataclass(frozen=True)
 class PageContent:
-    """What a page is made of: the report's lines, its sections, the runs behind them and their boards."""
+    """What a page is made of: the report's lines, its sections and the boards behind them."""
 
     head: Sequence[str]
     warnings: Sequence[str]
     sections: Sequence[Section]
-    records: Sequence[Record]
     boards: Sequence[Board]
 
 
 class Page(NamedTuple):
-    """The file, None if it would be larger than asked for; and what is to be said, one sentence each."""
+    """The file; what it had to do without, one sentence each; and why there is no file, if there is none."""
 
     html: bytes | None
     remarks: tuple[str, ...]
+    fault: tuple[str, ...] = ()
 
 
 def make_page(content: PageContent, results: Path, options: PageOptions) -> Page:
@@ -71,7 +70,7 @@ def make_page(content: PageContent, results: Path, options: PageOptions) -> Page
             html, parts = draft.with_queries(most)
     remarks += draft.remarks(options.data_dir)
     if len(html) > limit:
-        return Page(None, (*remarks, _too_large(len(html), parts, options)))
+        return Page(None, tuple(remarks), (_too_large(len(html), parts, options),))
     return Page(html, tuple(remarks))
 
 
@@ -111,7 +110,7 @@ class _Draft:
                 "warnings": self._content.warnings,
                 "sections": self._content.sections,
                 "explorer": explorer if self._tests else None,
-                "provenance": runs_grid(self._content.records),
+                "provenance": runs_grid(runs_of(self._content.boards)),
                 "footer": _footer(bool(shelf.stored)),
             },
             data,

@@ -103,6 +103,12 @@ def grid(table: Table, parts: int = 0) -> Grid:
     )
 
 
+def runs_of(boards: Sequence[Board]) -> list[Record]:
+    """The runs that any row counts, each once."""
+    runs = {record.cell: record for board in boards for row in board.rows for record in row.records}
+    return list(runs.values())
+
+
 def runs_grid(records: Sequence[Record]) -> Grid:
     """Where the numbers come from, one run a row."""
     columns = ("Run", "Row", "Trained on", "Seed", "State", "Finished", "Commit", "Device", "torch", "Training data")
