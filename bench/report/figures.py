@@ -38,8 +38,6 @@ def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"]) -> dict[st
         matplotlib.rcdefaults()
         # A label may hold dollar signs.
         matplotlib.rcParams["text.parse_math"] = False
-        # Names within an SVG would be drawn at random.
-        matplotlib.rcParams["svg.hashsalt"] = board.slug
         if board.study.layout == "curves":
             made = {"curves": draw_curves(board, shown)}
         else:

@@ -10,7 +10,7 @@ FORMATS = ("text", "markdown", "latex", "csv", "figures", "html")
 USUAL_FORMATS = FORMATS[:-1]
 """What it is made as unless something else is asked for: the page, which holds pictures of people, only on request."""
 
-PICTURES = {"figures": (".png", ".pdf"), "html": (".svg",)}
+PICTURES = {"figures": (".png", ".pdf"), "html": (".webp",)}
 """The kinds of picture files that a format needs."""
 
 CHANCE = "†"

@@ -66,7 +66,7 @@ def write_report(
     """Draw tables and pictures from the records below `results` and write them to the folder `out`.
 
     `studies` chooses tables of the paper (default: all that have runs), `formats` some of FORMATS (default:
-    USUAL_FORMATS), `page` says what an HTML page shows, without which there is none, `width` is that of the terminal
+    USUAL_FORMATS), `page` says what an HTML page shows, `width` is that of the terminal
     (default: no limit), `columns` are keys of accuracies to show besides. Records that cannot be read are passed over.
     Raises UserError where there are no runs, for unknown studies, formats or columns, for an `out` among the runs,
     which reports never touch, and for one that cannot be written.
@@ -100,9 +100,11 @@ def write_report(
         files |= {name: content for name, content in drawn.items() if not name.endswith(PICTURES["html"])}
     passed_over = [*undrawn, *passed_over]
     first: dict[str, bytes] = {}
-    if "html" in wanted and page is not None:
+    if "html" in wanted:
         sections = _sections(boards, made, pictures, speed)
-        html, remarks, fault = make_page(PageContent(head, passed_over, sections, boards), results, page)
+        html, remarks, fault = make_page(
+            PageContent(head, passed_over, sections, boards), results, page or PageOptions()
+        )
         passed_over = [*passed_over, *remarks, *fault]
         undrawn = [*undrawn, *fault]
         first |= {PAGE: html} if html else {}

@@ -17,7 +17,7 @@ MOST_MEGABYTES = 10.0
 class PageOptions:
     """`data_dir` is where the pictures are. `queries` are shown of each test set; None: 100, or as many as fit."""
 
-    data_dir: Path
+    data_dir: Path = Path("data")
     queries: int | None = None
     megabytes: float = MOST_MEGABYTES
     images: Literal["thumbnails", "none"] = "thumbnails"

@@ -67,7 +67,7 @@ class Section:
 
 
 def board_section(board: Board, made: Sequence[Table], pictures: Mapping[str, bytes], repeated: bool) -> Section:
-    """A board with its tables and its pictures, SVG files by name."""
+    """A board with its tables and its pictures, WebP files by name."""
     title, *rest = _common_parts(made)
     return Section(
         slug=board.slug,
@@ -75,7 +75,7 @@ def board_section(board: Board, made: Sequence[Table], pictures: Mapping[str, by
         subtitle=SEPARATOR.join(rest),
         banner=made[0].banner,
         tables=tuple(grid(table, len(rest) + 1) for table in made),
-        figures=tuple(_figure(board, name, content) for name, content in pictures.items() if name.endswith(".svg")),
+        figures=tuple(_figure(board, name, content) for name, content in pictures.items() if name.endswith(".webp")),
         notes=made[0].notes,
         repeated=repeated,
     )
@@ -153,7 +153,7 @@ def _common_parts(made: Sequence[Table]) -> list[str]:
 
 
 def _figure(board: Board, name: str, content: bytes) -> Figure:
-    kind = name.removesuffix(".svg").removeprefix(f"{board.slug}-")
+    kind = name.removesuffix(".webp").removeprefix(f"{board.slug}-")
     what = PICTURES.get(kind, "A picture of the rows")
-    source = f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
+    source = f"data:image/webp;base64,{base64.b64encode(content).decode()}"
     return Figure(source, f"{board.study.title}: {what}. The tables above hold the numbers.")
