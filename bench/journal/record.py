@@ -3,6 +3,7 @@
 <results>/runs/<cell>/record.json      this file's `Record`
 <results>/runs/<cell>/log.jsonl        one line per epoch
 <results>/runs/<cell>/checkpoint.pt    the network; while training, all that resuming needs
+<results>/runs/<cell>/lists-<test>.npz the ranked lists of a test (bench.journal.lists)
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import secrets
 import shutil
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -37,6 +38,8 @@ Share = Annotated[float, Field(ge=0, le=1.001)]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """Of things or bytes."""
+Content = bytes | memoryview | Callable[[IO[bytes]], object]
+"""What is to be in a file; a function writes to the file what would take memory as a whole."""
 
 
 class Level(Settings):
@@ -107,6 +110,10 @@ class TestResult(Settings):
     """The single tests of a small set; [] for sets with one query list and one gallery."""
     split_source: str = ""
     """Where the splits are from, with the first digits of their hash."""
+    lists: str = ""
+    """SHA-256 of the file of ranked lists that belongs to this result; "" for none, as in older records."""
+    lists_refused: str = ""
+    """Why the lists of a later test were not stored: it gave other numbers. "" where that did not happen."""
 
     @property
     def spread_over_splits(self) -> Level | None:
@@ -209,7 +216,7 @@ class Record(Settings):
         return self.seconds.get("sampling", 0.0) + self.seconds.get("training", 0.0)
 
 
-def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
+def write_atomically(path: Path, content: Content, durable: bool = True) -> None:
     """Write a file so that readers see the old or the new content, never a part.
 
     With `durable` it survives a power cut as well.
@@ -225,13 +232,13 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
         sync_folder(path.parent)
 
 
-def write_temporary(path: Path, content: bytes | memoryview, durable: bool = True) -> Path:
+def write_temporary(path: Path, content: Content, durable: bool = True) -> Path:
     """A file beside `path`, with the content on disk, that is to be renamed to it; gone again if that fails."""
     # Not from tempfile, whose files nobody else may read.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            content(file) if callable(content) else file.write(content)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
@@ -254,7 +261,7 @@ def remove_leftovers(folder: Path) -> None:
     """Delete what a process that died left half-written in its cell's folder. Needs the cell's lock."""
     for path in folder.glob(".*.json.*"):
         path.unlink(missing_ok=True)
-    for name in (CHECKPOINT, "partial-"):
+    for name in (CHECKPOINT, "partial-", "lists-"):
         for path in folder.glob(f".{name}*"):
             path.unlink(missing_ok=True)
     for path in folder.glob("spill-*"):
