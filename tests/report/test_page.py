@@ -12,7 +12,6 @@ from made_up_runs import both, cells, run
 from PIL import Image
 from played_lists import LABELS, ODD, QUERIES, play
 
-from bench.report.page import explorer
 from bench.report.page.options import PageOptions
 from bench.report.page.render import as_script_data
 from bench.report.write import write_report
@@ -43,9 +42,8 @@ class Read(HTMLParser):
 
 
 @pytest.fixture
-def results(tmp_path, monkeypatch):
-    lists = play(tmp_path, tmp_path / "data")
-    monkeypatch.setattr(explorer, "read_lists", lambda folder, test: lists.get(folder.name))
+def results(tmp_path):
+    play(tmp_path, tmp_path / "data")
     return tmp_path
 
 
@@ -139,6 +137,7 @@ def test_only_what_is_asked_for_is_shown_and_the_rest_is_counted(make):
     assert any("1 of 3 queries" in text and "2 left out" in text for text in page.texts)
 
 
+@pytest.mark.slow
 def test_a_page_that_is_too_large_says_what_to_lower(make):
     size = make()[0].files[0].stat().st_size
     report, page = make(megabytes=(size - 50) / 1e6)
@@ -149,6 +148,7 @@ def test_a_page_that_is_too_large_says_what_to_lower(make):
     assert page is None and "--page-mb" in report.undrawn[0] and report.undrawn[0] in report.text
 
 
+@pytest.mark.slow
 def test_the_same_runs_make_the_same_page(make):
     assert make()[0].files[0].read_bytes() == make()[0].files[0].read_bytes()
 
@@ -156,9 +156,16 @@ def test_the_same_runs_make_the_same_page(make):
 def test_a_run_without_lists_is_named_and_the_page_made_without_it(make, results):
     run(results, cells("Transformer")[0], both((0.3, 0.2), (0.7, 0.4)), name="before")
     report, page = make()
-    assert "before" in report.text and "market" in report.text and not report.undrawn
+    assert "1 run has no ranked lists of market (before); `bench run --lists`" in report.text and not report.undrawn
     assert [head["name"] for head in page.data["tests"][0]["heads"]] == list(LABELS)
     assert any("Transformer" in text for text in page.texts)
+
+
+def test_lists_that_are_damaged_are_named_and_the_page_made_without_them(make, results):
+    (results / "runs" / "ViT-played" / "lists-market.npz").write_bytes(b"no lists")
+    report, page = make()
+    assert "lists-market.npz does not hold the ranked lists that belong to the record" in report.text
+    assert [head["name"] for head in page.data["tests"][0]["heads"]] == [LABELS[1]]
 
 
 def test_options_of_the_page_belong_to_it(bench, results):

@@ -9,9 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.journal.lists import RankedLists, read_lists, without_lists
+from bench.journal.lists import RankedLists, lists_of
 from bench.journal.reading import Unreadable
 from bench.journal.record import Record, TestResult
 from bench.report.board import Board, Row, Setting
@@ -28,17 +27,32 @@ class TestedHead:
     lists: RankedLists
 
     @cached_property
-    def confidence(self) -> NDArray[np.float64]:
-        """[queries] of each query whose nearest picture is wrong: the share of queries with a lower first score.
+    def queries(self) -> list[int]:
+        """Positions of the queries that have a list."""
+        return self.lists.queries.tolist()
 
-        A head's scores mean nothing beside another's, but their order does. NaN where the nearest picture is right.
+    @cached_property
+    def measured(self) -> dict[int, tuple[float, int]]:
+        """Average precision and rank of the first right image by the query's position; of a small set, in split 0."""
+        result = self.result
+        count = result.splits[0].queries if result.splits else len(result.query_index)
+        values = zip(result.average_precision[:count], result.first_rank[:count], strict=True)
+        return dict(zip(result.query_index[:count], values, strict=True))
+
+    @cached_property
+    def confidence(self) -> dict[int, float]:
+        """Of the queries whose nearest image is wrong: the share of all whose first score is lower.
+
+        A head's scores mean nothing beside another's, but their order does.
         """
-        lists = map(self.lists.of, range(len(self.lists.query_path)))
-        nearest = [next((entry for entry in entries if entry.rank == 1), None) for entries in lists]
-        scores = np.array([np.nan if entry is None else entry.score for entry in nearest])
-        wrong = np.array([entry is not None and entry.kind == "wrong" for entry in nearest])
-        below = np.searchsorted(np.sort(scores), scores)
-        return np.where(wrong, below / max(1, len(scores)), np.nan)
+        lists = self.lists
+        nearest = np.flatnonzero(lists.rank == 1)
+        scores = lists.score[nearest]
+        below = np.searchsorted(np.sort(scores), scores) / max(1, len(scores))
+        wrong = lists.gallery_person[lists.gallery[nearest]] != lists.query_person[lists.queries]
+        return {
+            query: float(share) for query, share, is_wrong in zip(self.queries, below, wrong, strict=True) if is_wrong
+        }
 
 
 @dataclass(frozen=True)
@@ -60,62 +74,86 @@ class TestShown:
             for head in self.heads
         )
 
-    @property
-    def queries(self) -> int:
-        """How many queries the lists are of: those that count."""
-        return len(self.heads[0].lists.query_path)
+    @cached_property
+    def queries(self) -> list[int]:
+        """Positions of the queries that have a list under every head."""
+        return sorted(set.intersection(*(set(head.queries) & set(head.measured) for head in self.heads)))
 
     @cached_property
     def ordered(self) -> tuple[int, ...]:
-        """All queries by their place in the lists, those worth a look first.
+        """The queries, those worth a look first.
 
         In turn the next on which the heads disagree most, of lowest average precision, with the most confident mistake.
         """
-        precision = np.array([head.result.average_precision for head in self.heads])
-        confidence = np.array([head.confidence for head in self.heads])
-        weights = (np.ptp(precision, axis=0), -precision.mean(axis=0), np.nan_to_num(confidence, nan=-1.0).max(axis=0))
+        if not self.queries:
+            return ()
+        precision = np.array([[head.measured[query][0] for query in self.queries] for head in self.heads])
+        confidence = np.array([[head.confidence.get(query, -1.0) for query in self.queries] for head in self.heads])
+        weights = (np.ptp(precision, axis=0), -precision.mean(axis=0), confidence.max(axis=0))
         orders = [np.argsort(-weight, kind="stable").tolist() for weight in weights]
-        return tuple(dict.fromkeys(place for places in zip(*orders, strict=True) for place in places))
+        turns = dict.fromkeys(place for places in zip(*orders, strict=True) for place in places)
+        return tuple(self.queries[place] for place in turns)
 
 
 def shown_tests(boards: Iterable[Board], results: Path) -> tuple[list[TestShown], list[str]]:
-    """The test sets of all boards with the runs that have lists of them, and a sentence for each run that has none.
+    """The test sets of all boards with the runs that have lists of them, and what is to be said of runs without.
 
     Of each row the first seed with lists is shown; what was tested on other pictures stands apart.
     """
-    found: dict[tuple[int, str, str, int], dict[str, TestedHead]] = {}
-    settings: dict[int, Setting] = {}
-    lacking: dict[str, str] = {}
+    shelf = _Lists(results)
+    found: dict[tuple[int, str, str], dict[str, TestedHead]] = {}
+    settings = {id(board.setting): board.setting for board in boards}
     for board in boards:
-        settings[id(board.setting)] = board.setting
         for row in board.rows:
             for test in board.tests:
-                head, without = _first_with_lists(row, test, results)
-                lacking |= without
+                head = shelf.first(row, test)
                 if head is not None:
-                    key = (id(board.setting), test, head.result.fingerprint, len(head.lists.query_path))
+                    key = (id(board.setting), test, head.result.fingerprint)
                     found.setdefault(key, {}).setdefault(head.record.cell, head)
-    titles = Counter(test for _, test, *_ in found)
+    titles = Counter(test for _, test, _ in found)
     shown = []
-    for (own, test, fingerprint, _), heads in found.items():
+    for (own, test, fingerprint), heads in found.items():
         which = f" ({settings[own].title}, images {fingerprint[:8]})" if titles[test] > 1 else ""
         shown.append(TestShown(settings[own], test, tuple(heads.values()), set_title(test) + which))
-    return shown, list(lacking.values())
+    return shown, shelf.remarks()
 
 
-def _first_with_lists(row: Row, test: str, results: Path) -> tuple[TestedHead | None, dict[str, str]]:
-    """A row's first seed with lists of a test set; and, if there is none, what is to be said of each seed."""
-    without: dict[str, str] = {}
-    for record in sorted(row.records, key=lambda record: record.config.seed):
-        result = record.result(test)
-        if result is None:
-            continue
-        try:
-            lists = read_lists(results / "runs" / record.cell, test)
-        except Unreadable as fault:
-            without[f"{record.cell} {test}"] = str(fault)
-            continue
-        if lists is not None:
-            return TestedHead(row, record, result, lists), {}
-        without[f"{record.cell} {test}"] = without_lists(record, test)
-    return None, without
+class _Lists:
+    """The lists below a results folder, each read once, and what is to be said of those that are not there."""
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+        self._read: dict[tuple[str, str], RankedLists | None] = {}
+        self._without: dict[str, list[str]] = {}
+        self._unreadable: list[str] = []
+
+    def first(self, row: Row, test: str) -> TestedHead | None:
+        """A row's first seed with lists of a test set."""
+        for record in sorted(row.records, key=lambda record: record.config.seed):
+            result = record.result(test)
+            lists = self._of(record, result) if result is not None else None
+            if lists is not None:
+                return TestedHead(row, record, result, lists)
+        return None
+
+    def remarks(self) -> list[str]:
+        """One sentence for each test set that runs have no lists of, and for each file that cannot be read."""
+        return [
+            f"{len(runs)} {'run has' if len(runs) == 1 else 'runs have'} no ranked lists of {test} "
+            f"({', '.join(runs[:3])}{', ...' if len(runs) > 3 else ''}); `bench run --lists` with the choice that made "
+            "them tests them again, without training"
+            for test, runs in self._without.items()
+        ] + self._unreadable
+
+    def _of(self, record: Record, result: TestResult) -> RankedLists | None:
+        key = (record.cell, result.test)
+        if key not in self._read:
+            try:
+                self._read[key] = lists_of(self._results / "runs" / record.cell, result)
+            except Unreadable as fault:
+                self._read[key] = None
+                self._unreadable.append(str(fault))
+            else:
+                if self._read[key] is None:
+                    self._without.setdefault(result.test, []).append(record.cell)
+        return self._read[key]

@@ -142,7 +142,7 @@ class _Draft:
 
 def _count(test: TestShown, most: int) -> str:
     """How many queries of a test set are shown, and of which seeds."""
-    total = test.queries
+    total = len(test.queries)
     shown = min(most, total)
     seeds = sorted({head.record.config.seed for head in test.heads})
     which = (
@@ -151,8 +151,9 @@ def _count(test: TestShown, most: int) -> str:
         else f"{shown:,} of {total:,} queries, chosen in turn for disagreement, low average precision and confident "
         f"mistakes; {total - shown:,} left out"
     )
+    split = ", first split" if test.heads[0].result.splits else ""
     each = f"seed {seeds[0]}" if len(seeds) == 1 else "its first seed with lists"
-    return f"{test.title}: {which}. Each row is shown by {each}."
+    return f"{test.title}{split}: {which}. Each row is shown by {each}."
 
 
 def _footer(pictures: bool) -> str:

@@ -112,7 +112,7 @@ def kind_of(entry: Entry) -> str:
 
 def _under(head: TestedHead, query: int, pictures: _Pictures, matches: HeadMatches) -> dict[str, Any]:
     """A query's list under one head."""
-    lists, result = head.lists, head.result
+    lists = head.lists
     kept, hidden = shown_entries(head, query)
     entries = [
         Shown(
@@ -122,17 +122,18 @@ def _under(head: TestedHead, query: int, pictures: _Pictures, matches: HeadMatch
                 lists.gallery_camera[entry.gallery],
             ),
             _rounded(entry.score),
-            int(entry.rank),
+            entry.rank,
             KINDS.index(kind_of(entry)),
-            matches.of(query, int(entry.gallery)),
+            matches.of(query, entry.gallery),
         )
         for entry in kept
     ]
-    confidence = head.confidence[query]
+    precision, first = head.measured[query]
+    confidence = head.confidence.get(query)
     return {
-        "ap": _rounded(result.average_precision[query]),
-        "first": result.first_rank[query],
-        "confidence": None if confidence != confidence else _rounded(confidence),
+        "ap": _rounded(precision),
+        "first": first,
+        "confidence": None if confidence is None else _rounded(confidence),
         "entries": entries,
         "hidden": hidden,
     }
