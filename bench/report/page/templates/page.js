@@ -8,7 +8,7 @@ const KINDS = [
   { name: "left out: same person, same camera", sign: "–", style: "out" },
   { name: "right, missed among the ten nearest", sign: "✓", style: "missed" },
 ];
-const [RIGHT, WRONG, LEFT_OUT, MISSED] = [0, 1, 2, 3];
+const [WRONG, LEFT_OUT, MISSED] = [1, 2, 3];
 const ANY = "";
 const RAMP = [[88, 106, 226], [232, 100, 130], [255, 214, 64]];
 
@@ -87,6 +87,7 @@ class Explorer {
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.form.addEventListener("change", (event) => this.change(event.target.name));
     this.queries.addEventListener("keydown", (event) => this.step(event));
+    for (const matrix of document.querySelectorAll(".cameras")) this.linkCells(matrix);
     this.change("test");
   }
 
@@ -152,6 +153,28 @@ class Explorer {
       matrix.hidden = !own || !this.heads.includes(Number(matrix.dataset.head));
     }
     this.showLists();
+  }
+
+  /** A share in a matrix leads to its queries, where the page shows any. */
+  linkCells(matrix) {
+    const test = this.data.tests[Number(matrix.dataset.test)];
+    const camera = (picture) => test.pictures[picture][2];
+    const shown = new Set(test.queries.flatMap((query) => mistakes(query.under[Number(matrix.dataset.head)]).map(
+      ([picture]) => `${camera(query.picture)} ${camera(picture)}`)));
+    for (const cell of matrix.querySelectorAll("[data-asked]")) {
+      const { asked, mistaken } = cell.dataset;
+      if (!shown.has(`${asked} ${mistaken}`)) continue;
+      const button = make("button", { type: "button", title: `show these queries: camera ${asked} mistaken for camera ${mistaken}` },
+        cell.textContent);
+      cell.replaceChildren(button);
+      button.addEventListener("click", () => {
+        this.form.elements["query-camera"].value = asked;
+        this.form.elements["gallery-camera"].value = mistaken;
+        this.change("query-camera");
+        this.form.scrollIntoView();
+        this.form.elements["query-camera"].focus({ preventScroll: true });
+      });
+    }
   }
 
   queryButton(query) {
@@ -307,9 +330,9 @@ class Explorer {
   }
 }
 
-/** Wrong pictures among the ten nearest, and right ones that are not among them. */
+/** The nearest picture that counts, if it is a wrong one. */
 function mistakes(under) {
-  return under.entries.filter(([, , , kind]) => kind === WRONG || kind === MISSED);
+  return under.entries.filter(([, , rank, kind]) => rank === 1 && kind === WRONG);
 }
 
 /** By what queries are ordered, largest first; `under`: the heads shown, `compared`: those that may disagree. */
