@@ -1,0 +1,144 @@
+"""The local matches of the pairs that a page shows, computed from the runs' networks."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.data.images import decode
+from bench.errors import CellFailed, UserError
+from bench.network.matcher import Matcher
+from bench.progress import one_line
+from bench.report.page.explorer import TestedHead, TestShown
+from bench.report.page.pairs import HeadMatches, Levels
+from bench.report.page.shown import kind_of, shown_entries
+from bench.running.devices import resolve_device
+
+FALSE_ACCEPTANCE = 0.01
+"""Share of the matches of wrong pairs that may be drawn."""
+MOST_LINES = 30
+"""Matches of one pair and level that are drawn: the strongest; more would hide the pictures."""
+QUERIES_AT_ONCE = 8
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A shown pair, by its places among the queries and the gallery of the lists."""
+
+    query: int
+    gallery: int
+    wrong: bool
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The matches of one pair on one level: cells [m], similarities [m], and the pair's score."""
+
+    query_cell: NDArray[np.int64]
+    gallery_cell: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+    score: float
+
+
+def matches_of(test: TestShown, queries: Sequence[int], root: Path, results: Path, device: str) -> list[HeadMatches]:
+    """Of each head of a test set the matches of all pairs that the page shows of these queries.
+
+    Images lie below `root`. What cannot be had, such as the network of a run whose checkpoint is gone, is told in the
+    head's words. Raises UserError for a device that is not there.
+    """
+    where = resolve_device(device)
+    return [
+        _of_head(name, head, queries, root, results / "runs" / head.record.cell, where)
+        for name, head in zip(test.names, test.heads, strict=True)
+    ]
+
+
+def _of_head(
+    name: str, head: TestedHead, queries: Sequence[int], root: Path, folder: Path, device: str
+) -> HeadMatches:
+    try:
+        model = load_network(folder, torch.device(device))
+    except (UserError, CellFailed) as fault:
+        return HeadMatches(f"{name}: its network cannot be had ({one_line(str(fault))}).")
+    if not model.head.offers_local_matches:
+        return HeadMatches(f"{name} offers no local matches.")
+    found: dict[_Pair, list[_Level]] = {}
+    for some in _chunks(queries, QUERIES_AT_ONCE):
+        found |= _of_pairs(model, head, _pairs(head, some), root)
+    if not found:
+        return HeadMatches(f"{name}: the pictures of its pairs could not be read.")
+    names = tuple(model.head.level_names)
+    thresholds = [_threshold([levels[at] for pair, levels in found.items() if pair.wrong]) for at in range(len(names))]
+    strongest = [max(levels[at].similarity.max(initial=-np.inf) for levels in found.values()) for at in range(len(names))]
+    _, rows, columns = model.head.feature_shape
+    wide = rows * columns > 256
+    drawn = {
+        (pair.query, pair.gallery): [
+            _packed(level, low, high, wide) for level, low, high in zip(levels, thresholds, strongest, strict=True)
+        ]
+        for pair, levels in found.items()
+    }
+    told = (
+        f"Drawn are matches, at most the {MOST_LINES} strongest, of a similarity that at most "
+        f"{100 * FALSE_ACCEPTANCE:g} % of the matches of the wrong pairs shown reach."
+    )
+    return HeadMatches(told, (rows, columns), names, drawn)
+
+
+def _pairs(head: TestedHead, queries: Sequence[int]) -> list[_Pair]:
+    return [
+        _Pair(query, entry.gallery, kind_of(entry) == "wrong")
+        for query in queries
+        for entry in shown_entries(head, query)[0]
+    ]
+
+
+def _of_pairs(model: Matcher, head: TestedHead, pairs: Sequence[_Pair], root: Path) -> dict[_Pair, list[_Level]]:
+    """The levels of the pairs whose images can be read; each image is encoded once."""
+    lists = head.lists
+    height, width = head.record.config.input.height, head.record.config.input.width
+    images: dict[str, NDArray[np.uint8]] = {}
+    for path in {lists.query_path[pair.query] for pair in pairs} | {lists.gallery_path[pair.gallery] for pair in pairs}:
+        try:
+            images[path] = decode(root / path, height, width)
+        except UserError:
+            continue
+    at = {path: place for place, path in enumerate(images)}
+    kept = [pair for pair in pairs if lists.query_path[pair.query] in at and lists.gallery_path[pair.gallery] in at]
+    if not kept:
+        return {}
+    encoded = model.encode_all(np.stack([*images.values()]), np.arange(len(images)), BATCH)
+    query = encoded[[at[lists.query_path[pair.query]] for pair in kept]]
+    gallery = encoded[[at[lists.gallery_path[pair.gallery]] for pair in kept]]
+    with torch.inference_mode():
+        levels = model.head.local_matches(query, gallery)
+    return {pair: [_of_pair(level, place) for level in levels] for place, pair in enumerate(kept)}
+
+
+def _of_pair(level: LocalMatches, place: int) -> _Level:
+    parts = (level.query_cell, level.gallery_cell, level.similarity)
+    query_cell, gallery_cell, similarity = (part[place].cpu().numpy() for part in parts)
+    return _Level(query_cell, gallery_cell, similarity.astype(np.float32), float(level.score[place]))
+
+
+def _packed(level: _Level, low: float, high: float, wide: bool) -> tuple[float, str]:
+    """The level's score and its strongest matches above `low`, as `pairs.Levels` says; `high` has strength 255."""
+    passing = np.flatnonzero(level.similarity > low)
+    passing = passing[np.argsort(-level.similarity[passing], kind="stable")][:MOST_LINES]
+    strength = (level.similarity[passing] - low) / max(high - low, 1e-12)
+    cell = np.dtype("<u2" if wide else "u1")
+    packed = np.zeros(len(passing), dtype=[("query", cell), ("gallery", cell), ("strength", "u1")])
+    packed["query"], packed["gallery"] = level.query_cell[passing], level.gallery_cell[passing]
+    packed["strength"] = np.round(255 * strength.clip(0, 1))
+    return float(f"{level.score:.4g}"), base64.b64encode(packed.tobytes()).decode()
+
+
+def _chunks(queries: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (queries[start : start + size] for start in range(0, len(queries), size))
