@@ -12,9 +12,20 @@ from made_up_runs import both, cells, run
 from PIL import Image
 from played_lists import LABELS, ODD, QUERIES, play
 
+from bench.journal.record import read_records
+from bench.report.collect import collect
+from bench.report.page.cameras import camera_matrices
+from bench.report.page.explorer import shown_tests
 from bench.report.page.options import PageOptions
 from bench.report.page.render import as_script_data
 from bench.report.write import write_report
+
+
+def explored(results):
+    """The one test set of the runs below a folder, as the page sees it."""
+    [test], remarks = shown_tests(collect(read_records(results), ["table2"]), results)
+    assert not remarks
+    return test
 
 
 class Read(HTMLParser):
@@ -82,6 +93,20 @@ def test_the_surest_mistake_is_that_of_the_highest_first_score_of_its_own_head(m
         last = query["under"][1]["entries"][1][1] > 5
         assert query["under"][0]["confidence"] is None
         assert (query["under"][1]["confidence"] > 0) == last
+
+
+def test_mistakes_are_counted_by_camera_pair(make, results):
+    [right, wrong] = camera_matrices(0, explored(results))
+    assert right.cameras == wrong.cameras == (2,)
+    assert [(row.camera, row.queries, [cell.text for cell in row.cells]) for row in right.rows] == [(1, 3, ["0.0"] * 2)]
+    assert [(row.camera, row.queries, [cell.text for cell in row.cells]) for row in wrong.rows] == [
+        (1, 3, ["100.0"] * 2)
+    ]
+    cells = [attributes for tag, attributes in make()[1].elements if tag == "td" and "data-asked" in attributes]
+    assert [(cell["data-asked"], cell["data-mistaken"], cell["class"]) for cell in cells] == [
+        ("1", "2", "shade-0"),
+        ("1", "2", "shade-5"),
+    ]
 
 
 def test_pictures_are_webp_and_stored_once(make, results):

@@ -16,7 +16,7 @@ from bench.errors import CellFailed, UserError
 from bench.network.matcher import Matcher
 from bench.progress import one_line
 from bench.report.page.explorer import TestedHead, TestShown
-from bench.report.page.pairs import HeadMatches, Levels
+from bench.report.page.pairs import HeadMatches
 from bench.report.page.shown import kind_of, shown_entries
 from bench.running.devices import resolve_device
 
@@ -60,9 +60,7 @@ def matches_of(test: TestShown, queries: Sequence[int], root: Path, results: Pat
     ]
 
 
-def _of_head(
-    name: str, head: TestedHead, queries: Sequence[int], root: Path, folder: Path, device: str
-) -> HeadMatches:
+def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, folder: Path, device: str) -> HeadMatches:
     try:
         model = load_network(folder, torch.device(device))
     except (UserError, CellFailed) as fault:
@@ -76,7 +74,9 @@ def _of_head(
         return HeadMatches(f"{name}: the pictures of its pairs could not be read.")
     names = tuple(model.head.level_names)
     thresholds = [_threshold([levels[at] for pair, levels in found.items() if pair.wrong]) for at in range(len(names))]
-    strongest = [max(levels[at].similarity.max(initial=-np.inf) for levels in found.values()) for at in range(len(names))]
+    strongest = [
+        max(levels[at].similarity.max(initial=-np.inf) for levels in found.values()) for at in range(len(names))
+    ]
     _, rows, columns = model.head.feature_shape
     wide = rows * columns > 256
     drawn = {

@@ -295,6 +295,7 @@ class Explorer {
       : make("p", { role: "status" }, head.told);
     pair.append(parts, told);
     part.append(pair);
+    pair.scrollIntoView({ block: "nearest" });
   }
 
   /** Query and gallery picture with a line from place to place for each match. */
