@@ -291,11 +291,13 @@ class Explorer {
       parts.append(make("figure", {}, this.beside(picture, [], null, `query beside ${name}`), make("figcaption", {}, `score ${score}`)));
     }
     const told = levels
-      ? make("p", { role: "status" }, "Strength of a match: weak ", make("span", { class: "scale", "aria-hidden": "true" }), " strong. ", head.told)
-      : make("p", { role: "status" }, head.told);
+      ? make("p", {}, "Strength of a match: weak ", make("span", { class: "scale", "aria-hidden": "true" }), " strong. ", head.told)
+      : make("p", {}, head.told);
     pair.append(parts, told);
     part.append(pair);
     pair.scrollIntoView({ block: "nearest" });
+    const captions = [...parts.querySelectorAll("figcaption")].map((caption) => caption.textContent);
+    document.getElementById("told").textContent = `${head.name}, the query beside ${name}. ${captions.join("; ")}. ${head.told}`;
   }
 
   /** Query and gallery picture with a line from place to place for each match. */
