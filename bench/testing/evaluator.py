@@ -20,6 +20,8 @@ from bench.journal.record import Level, TestResult
 from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
+from bench.testing.again import OtherNumbers, kept
+from bench.testing.lists import Lists, ListSpool, store_split_lists
 from bench.testing.metrics import QueryRanks, RankMetrics, chance_level, rank_queries, summarise
 from bench.testing.partial import PartialRows, PartialTest
 from bench.testing.scoring import PartialChunk, Scorer
@@ -39,13 +41,18 @@ def evaluate(
     progress: Progress = QUIET,
     folder: Path | None = None,
     pulse: Pulse | None = None,
+    data_dir: Path | None = None,
+    earlier: TestResult | None = None,
 ) -> TestResult:
     """Test a network on the query and gallery of a data set; `images` holds its test images (`split_records`).
 
     On a set of several splits all is encoded and scored once, and the result is the mean over the splits. In `folder`
-    lies what a test needs to go on after an interruption, and what memory does not hold.
+    lies what a test needs to go on after an interruption, and what memory does not hold. With a `data_dir` as well the
+    ranked lists of the trained network are stored in `folder`, with paths below `data_dir`. An `earlier` result is
+    returned with these lists, and with what it lacks.
 
-    Raises CellFailed for scores that are NaN, or when the same-camera rule leaves no query a match.
+    Raises CellFailed for scores that are NaN, or when the same-camera rule leaves no query a match; OtherNumbers, with
+    nothing replaced, where `earlier` has other numbers.
     """
     queries, gallery = len(dataset.query), len(dataset.gallery)
     pulse = pulse or Pulse()
@@ -55,23 +62,64 @@ def evaluate(
     what = f"test {dataset.name}" + ("" if state == "trained" else f" ({state})")
     pairs = queries * gallery * (2 if dataset.both_ways else 1)
     pulse.enter(Place(phase="testing", what=what.removeprefix("test "), total=pairs))
+    keeps = folder is not None and data_dir is not None and state == "trained"
+    of_splits: list[Lists] | None = [] if keeps else None
     with pulse.interruption.deferred():
         sides = _sides(dataset)
         scorer = Scorer(model, images, *sides, settings, watch, folder, pulse, key, progress, dataset.both_ways)
         if not scorer.plan.trivial:
             progress.say(f"{what}: {scorer.plan}")
-        kind = PartialRows if dataset.splits else PartialTest
-        partial = kind(folder / f"partial-{dataset.name}-{state}.npz", key) if folder else None
+        partial = _partial(dataset, folder, state, key, keeps) if folder else None
         if dataset.splits:
             scores = score_sides(scorer, partial, pulse, watch, progress, what)
             with watch.phase("ranking"):
-                ranks = rank_splits(dataset, scores)
+                ranks = rank_splits(dataset, scores, of_splits)
         else:
             ranks = [_rank_all(scorer, dataset, partial, pulse, watch, progress, what)]
+    result = _result(dataset, ranks, state, pixel_baseline(dataset, images) if baselines else None)
+    digest_of_lists = ""
+    try:
+        result = kept(earlier, result) if earlier is not None else result
+        if keeps:
+            with watch.phase("ranking"):
+                digest_of_lists = (
+                    store_split_lists(dataset, of_splits, data_dir, folder)
+                    if dataset.splits
+                    else partial.lists.store(dataset, data_dir, folder)
+                )
+    except OtherNumbers:
+        _forget(partial, scorer)
+        raise
+    measured = {
+        "seconds": watch.seconds,
+        "peak_bytes": peak_bytes(model.device),
+        "pairs": queries * gallery if model.head.symmetric else pairs,
+    }
+    _forget(partial, scorer)
+    return result.model_copy(update={"lists": digest_of_lists, **(measured if earlier is None else {})})
+
+
+def _partial(dataset: Dataset, folder: Path, state: str, key: str, keeps: bool) -> PartialTest | PartialRows:
+    """Where a test under way is stored; `keeps` tells whether its ranked lists are."""
+    start = folder / f"partial-{dataset.name}"
+    if dataset.splits:
+        return PartialRows(start.with_name(f"{start.name}-{state}.npz"), key)
+    spool = ListSpool(start.with_name(f"{start.name}.lists")) if keeps else None
+    return PartialTest(start.with_name(f"{start.name}-{state}.npz"), key, spool)
+
+
+def _forget(partial: PartialTest | PartialRows | None, scorer: Scorer) -> None:
+    if partial is not None:
+        partial.delete()
+    scorer.close()
+
+
+def _result(dataset: Dataset, ranks: list[QueryRanks], state: str, pixels: Level | None) -> TestResult:
+    """What follows from the ranks, without what was measured of the test itself."""
     metrics = [_summarise(part, dataset) for part in ranks]
     chance = [chance_level(part) for part in ranks]
     whole = QueryRanks.join(ranks)
-    result = TestResult(
+    return TestResult(
         test=dataset.name,
         state=state,
         **_means(metrics),
@@ -83,21 +131,17 @@ def evaluate(
         query_camera=whole.camera.tolist(),
         matches=whole.matches_left.tolist(),
         last_rank=whole.last_rank.tolist(),
-        gallery_images=gallery,
+        gallery_images=len(dataset.gallery),
         chance=Level(rank1=fmean(rank1 for rank1, _ in chance), mAP=fmean(mAP for _, mAP in chance)),
-        pixels=pixel_baseline(dataset, images) if baselines else None,
+        pixels=pixels,
         fingerprint=dataset.fingerprint,
         standin=dataset.standin,
-        seconds=watch.seconds,
-        peak_bytes=peak_bytes(model.device),
-        pairs=queries * gallery if model.head.symmetric else pairs,
+        seconds={},
+        peak_bytes=0,
+        pairs=0,
         splits=split_results(dataset, ranks, metrics) if dataset.splits else [],
         split_source=dataset.split_source,
     )
-    if partial:
-        partial.delete()
-    scorer.close()
-    return result
 
 
 def _sides(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -158,15 +202,18 @@ def _rank_all(
     with progress.bar(queries * gallery, what, "pair", done * gallery) as bar:
         for start, scores in scorer.chunks(done, chunk, bar.update, keep if partial else None):
             with watch.phase("ranking"):
-                found = _rank_chunk(dataset, scores.numpy(), start)
+                lists = Lists() if partial is not None and partial.lists is not None else None
+                found = _rank_chunk(dataset, scores.numpy(), start, lists)
                 ranks = found if ranks is None else QueryRanks.join([ranks, found])
+                if lists is not None:
+                    partial.lists.append(lists)
             done = start + len(scores)
             if partial and done < queries:
                 pulse.save(keep)
     return ranks
 
 
-def _rank_chunk(dataset: Dataset, scores: NDArray, start: int) -> QueryRanks:
+def _rank_chunk(dataset: Dataset, scores: NDArray, start: int, lists: Lists | None = None) -> QueryRanks:
     chunk = dataset.query[start : start + len(scores)]
     try:
         return rank_queries(
@@ -176,6 +223,7 @@ def _rank_chunk(dataset: Dataset, scores: NDArray, start: int) -> QueryRanks:
             np.array([record.camera for record in chunk]),
             np.array([record.camera for record in dataset.gallery]),
             first_index=start,
+            lists=lists,
         )
     except ValueError as fault:
         raise CellFailed(f"{dataset.name}: {fault}") from fault

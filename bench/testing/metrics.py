@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.testing.lists import ENTRY, Lists, ranked_list
+
 CMC_RANKS = 20
 
 
@@ -78,11 +80,12 @@ def rank_queries(
     query_cams: NDArray,
     gallery_cams: NDArray,
     first_index: int = 0,
+    lists: Lists | None = None,
 ) -> QueryRanks:
     """Per-query results from scores [Q, G], higher = more alike; queries without a match left are dropped.
 
-    `first_index` is the position of the first query in the whole list, for scores that come in chunks. Raises
-    ValueError for shapes that do not fit or NaN scores.
+    `first_index` is the position of the first query in the whole list, for scores that come in chunks. `lists` is given
+    the ranked list of each query. Raises ValueError for shapes that do not fit or NaN scores.
     """
     if scores.shape != (len(query_ids), len(gallery_ids)):
         raise ValueError(
@@ -95,14 +98,19 @@ def rank_queries(
     rows = []
     for position, row in enumerate(scores):
         same = gallery_ids == query_ids[position]
-        left_out = same & (gallery_cams == query_cams[position])
-        matches = np.sort(row[same & ~left_out])[::-1]
+        same_camera = gallery_cams[own := np.flatnonzero(same)] == query_cams[position]
+        right = own[~same_camera]
+        matches = np.sort(row[right])[::-1]
         if len(matches):
-            others = np.sort(row[~same])
+            wrong = ~same
+            others = np.sort(row[wrong])
             first, last, *precisions = _one_query(matches, others)
             sizes = len(matches) + len(others), len(matches)
             of_query = query_ids[position], query_cams[position]
             rows.append((position + first_index, first, *precisions, *sizes, last, *of_query))
+        if lists is not None:
+            known = (right, own[same_camera], wrong, others) if len(matches) else None
+            lists.parts.append(ranked_list(row, *known) if known else np.empty(0, ENTRY))
     kinds = (np.int64, np.int64, np.float64, np.float64, *[np.int64] * 5)
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
     return QueryRanks(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))

@@ -16,23 +16,31 @@ from numpy.typing import NDArray
 
 from bench.errors import CellFailed
 from bench.journal.record import write_atomically
+from bench.testing.lists import ListSpool
 from bench.testing.metrics import QueryRanks
 from bench.testing.scoring import PartialChunk
 
 
 @dataclass(frozen=True)
 class PartialTest:
-    """The file that holds the ranks of the queries done so far; `key` tells of which network, data and plan."""
+    """The file that holds the ranks of the queries done so far; `key` tells of which network, data and plan.
+
+    `lists` holds these queries' ranked lists, where they are stored: it goes on, or begins anew, as the ranks do.
+    """
 
     path: Path
     key: str
+    lists: ListSpool | None = None
 
     def load(self) -> tuple[int, QueryRanks | None, dict[str, float], PartialChunk | None]:
         """Queries done, their ranks, seconds by phase, and the chunk under way; (0, None, {}, None) without a fit."""
         arrays = _load(self.path, self.key)
         names = [field.name for field in fields(QueryRanks)]
         # What an earlier version saved may lack what this one keeps of a query.
-        if arrays is None or (int(arrays["done"]) and not arrays.keys() >= {*names}):
+        known = arrays is not None and (not int(arrays["done"]) or arrays.keys() >= {*names})
+        if not known or (self.lists is not None and not self.lists.resume(arrays)):
+            if self.lists is not None:
+                self.lists.begin()
             return 0, None, {}, None
         ranks = QueryRanks(**{name: arrays[name] for name in names}) if int(arrays["done"]) else None
         return int(arrays["done"]), ranks, _seconds(arrays), _chunk(arrays)
@@ -42,11 +50,14 @@ class PartialTest:
     ) -> None:
         """Store the ranks of the first `done` queries and what is scored of the next."""
         arrays = {field.name: getattr(ranks, field.name) for field in fields(QueryRanks)} if ranks is not None else {}
-        _save(self.path, self.key, {**arrays, "done": done, **_phases(seconds), **_arrays(chunk)})
+        listed = self.lists.mark() if self.lists is not None else {}
+        _save(self.path, self.key, {**arrays, **listed, "done": done, **_phases(seconds), **_arrays(chunk)})
 
     def delete(self) -> None:
         """Forget it: the test is finished."""
         self.path.unlink(missing_ok=True)
+        if self.lists is not None:
+            self.lists.delete()
 
 
 @dataclass(frozen=True)

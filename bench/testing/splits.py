@@ -14,6 +14,7 @@ from bench.journal.pulse import Pulse
 from bench.journal.record import SplitResult
 from bench.progress import Progress
 from bench.stopwatch import Stopwatch
+from bench.testing.lists import Lists, listed_splits
 from bench.testing.metrics import QueryRanks, RankMetrics, rank_queries
 from bench.testing.partial import PartialRows
 from bench.testing.scoring import PartialChunk, Scorer
@@ -47,12 +48,17 @@ def score_sides(
     return np.concatenate(parts)
 
 
-def rank_splits(dataset: Dataset, scores: NDArray) -> list[QueryRanks]:
+def rank_splits(dataset: Dataset, scores: NDArray, lists: list[Lists] | None = None) -> list[QueryRanks]:
     """The ranks of each split's queries from the scores of all, [Q, G], or [Q, 2, G] for a set tested both ways.
 
+    `lists` is given the ranked lists of the splits that `listed_splits` names, with positions in the split's own lists.
     Raises CellFailed for scores that are NaN, or a split without a query that has a match.
     """
-    return [_rank_split(dataset, split, scores) for split in dataset.splits]
+    keeps = {id(split): Lists() for split in listed_splits(dataset)} if lists is not None else {}
+    ranks = [_rank_split(dataset, split, scores, keeps.get(id(split))) for split in dataset.splits]
+    if lists is not None:
+        lists += keeps.values()
+    return ranks
 
 
 def split_results(dataset: Dataset, ranks: Sequence[QueryRanks], metrics: Sequence[RankMetrics]) -> list[SplitResult]:
@@ -73,7 +79,7 @@ def split_results(dataset: Dataset, ranks: Sequence[QueryRanks], metrics: Sequen
     ]
 
 
-def _rank_split(dataset: Dataset, split: Split, scores: NDArray) -> QueryRanks:
+def _rank_split(dataset: Dataset, split: Split, scores: NDArray, lists: Lists | None) -> QueryRanks:
     query, gallery = np.array(split.query), np.array(split.gallery)
     sides = [dataset.query[at] for at in split.query], [dataset.gallery[at] for at in split.gallery]
     one_way = scores[:, int(split.swapped)] if scores.ndim == 3 else scores
@@ -82,7 +88,7 @@ def _rank_split(dataset: Dataset, split: Split, scores: NDArray) -> QueryRanks:
         query, piece, sides = gallery, piece.T, sides[::-1]
     ids, cameras = (tuple(_of(side, key) for side in sides) for key in ("person", "camera"))
     try:
-        ranks = rank_queries(piece, *ids, *cameras)
+        ranks = rank_queries(piece, *ids, *cameras, lists=lists)
         if len(ranks.index) == 0:
             raise ValueError("no query has a match")
     except ValueError as fault:

@@ -67,12 +67,12 @@ def interrupt_at(monkeypatch, chunk: int) -> list[int]:
     ranked: list[int] = []
     rank_chunk, left = evaluator._rank_chunk, [chunk]
 
-    def die(data, scores, start):
+    def die(data, scores, start, *more):
         if left and len(ranked) == left[0]:
             left.clear()
             raise KeyboardInterrupt
         ranked.append(start)
-        return rank_chunk(data, scores, start)
+        return rank_chunk(data, scores, start, *more)
 
     monkeypatch.setattr(evaluator, "_rank_chunk", die)
     return ranked
