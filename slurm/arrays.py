@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.running.cell import CellTask
+from bench.running.task import CellTask
 from slurm.resources import Resources
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from submitit import LocalExecutor
 
 from bench.errors import CellFailed, UserError
-from bench.running.cell import CellTask, run_cell
+from bench.running.cell import run_cell
 from bench.running.identity import end, identify
 from bench.running.jobs import ClusterSettings, Job, JobPlace, Queue, write_job
 from bench.running.outcome import Outcome, outcome_after
 from bench.running.runner import default_jobs, run_all
+from bench.running.task import CellTask
 from bench.system.signals import Interrupted, Interruption
 from bench.system.streams import tolerant_streams
 from slurm.folder import entered, environment, submission_folder, working_in

@@ -11,8 +11,8 @@ from slurm import queue
 from slurm.resources import ResourceTable
 
 if TYPE_CHECKING:
-    from bench.running.cell import CellTask
     from bench.running.preflight import Target
+    from bench.running.task import CellTask
     from slurm.submission import Submission
 
 

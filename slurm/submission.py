@@ -19,8 +19,8 @@ from submitit.core.utils import FailedJobError
 
 from bench.environment import RUN_ENVIRONMENT
 from bench.errors import UserError
-from bench.running.cell import CellTask
 from bench.running.jobs import JOB, ClusterSettings, Job, read_job, write_job
+from bench.running.task import CellTask
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
 from slurm.folder import HERE, entered, environment, submission_folder

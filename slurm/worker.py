@@ -14,8 +14,9 @@ from types import FrameType
 
 from bench.errors import UserError
 from bench.journal.heartbeat import State, present_job, read_heartbeat, restate
-from bench.running.cell import BUSY, INTERRUPTED, CellTask, run_cell
+from bench.running.cell import BUSY, INTERRUPTED, run_cell
 from bench.running.outcome import outcome_after
+from bench.running.task import CellTask
 from bench.system.processes import follow_parent, how_it_ended
 from bench.system.signals import STOP_SIGNALS
 from bench.system.streams import tolerant_streams

@@ -21,7 +21,7 @@ from bench.system.processes import forking
 from bench.system.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
-    from bench.running.cell import CellTask
+    from bench.running.task import CellTask
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import argparse
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.commands.common import (
@@ -25,13 +25,14 @@ from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.reading import told
-from bench.journal.record import Record
+from bench.journal.record import Record, read_record
 from bench.progress import Progress, sentence
 from bench.running.jobs import CLUSTERS
 from bench.study.names import tell_apart
 from bench.study.plan import Cell, tests_of
 
 if TYPE_CHECKING:
+    from bench.running.ledger import CellState
     from bench.running.outcome import Outcome
     from bench.running.preflight import RunOptions, Target
 
@@ -47,6 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             "bench run --variants all --train msmt --preset demo",
             "bench run --study table1 --variants TransMatcher --seeds 0,3 --dry-run",
             "bench run --variants my_head.py --train msmt --set training.epochs=2",
+            "bench run --variants TransMatcher --train msmt --lists",
             "bench run --cluster slurm --resource partition=gpu --resource gpu_type=a100 --max-parallel 8",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -66,6 +68,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="runs at a time (default: one on each GPU, else CPUs / threads of a run, up to 4)",
     )
     parser.add_argument("--untrained", action="store_true", help="test each row's untrained network and pixels too")
+    parser.add_argument(
+        "--lists",
+        action="store_true",
+        help="test again, without training, what has no ranked lists stored; numbers stay as they are",
+    )
     parser.add_argument("--msmt-release", choices=("V1", "V2"), help="which MSMT17 to take where both are found")
     parser.add_argument(
         "--splits",
@@ -168,6 +175,7 @@ def _options(
         untrained=arguments.untrained or selection.preset.untrained,
         msmt_release=arguments.msmt_release,
         splits=tuple(arguments.splits),
+        lists=arguments.lists,
         preset=arguments.preset,
         overrides=selection.overrides,
         progress=Progress(shown=sys.stderr.isatty()),
@@ -182,6 +190,7 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
     from bench.running.jobs import ClusterSettings
     from bench.running.preflight import local_target, preflight
     from bench.running.submission import absolute, sort_tasks, submit_open
+    from bench.running.task import NOTHING_TO_TEST
 
     local = arguments.cluster != "slurm"
     devices = devices_at_hand(arguments.device) if local else ()
@@ -214,7 +223,9 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
         found, said = submit_open(tasks, lambda: ledger(arguments.results), settings.results, cluster.submit)
     for reason in found.unreadable:
         print(f"passed over: {reason}")
-    print(f"{len(found.open)} to run, {len(found.finished)} finished before, {len(found.busy)} queued or running")
+    untrained = f", {len(found.untrained)} passed over: {NOTHING_TO_TEST}" if found.untrained else ""
+    counts = f"{len(found.open)} to run, {len(found.finished)} finished before, {len(found.busy)} queued or running"
+    print(f"{counts}{untrained}")
     if said:
         print(f"{said}\n`bench status` with the same choice of runs follows them; this shell may be closed")
     return 1 if found.unreadable else 0
@@ -244,6 +255,7 @@ def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
         tests = tests_of(cell, split_words(arguments.test))
         state = book.state_of(cell)
         lacking = state.lacking(tests)
+        lacking += _lists_of(tests, state) if arguments.lists else []
         far = f"done but for {', '.join(lacking)}" if lacking else str(state)
         unreadable |= state.kind == "unreadable"
         print(f"{name:30} {cell.config.train:12} seed {cell.config.seed}   {far}")
@@ -251,3 +263,12 @@ def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
     for line in (*predicted_steps(cells, resolve_device(arguments.device)), *told(book.faults.values())):
         print(line)
     return 1 if unreadable else 0
+
+
+def _lists_of(tests: Sequence[str], state: CellState) -> list[str]:
+    """What a finished run lacks of ranked lists, in words."""
+    from bench.running.task import results_without_lists
+
+    record = read_record(state.folder) if state.kind == "done" and state.folder is not None else None
+    results = results_without_lists(state.folder, record, tests) if record is not None else []
+    return [f"the lists of {result.test}" for result in results]

@@ -177,6 +177,14 @@ def lists_of(folder: Path, result: TestResult) -> RankedLists | None:
     return found
 
 
+def lacks_lists(folder: Path, result: TestResult) -> bool:
+    """Whether a result has no lists that could be read, so that only another test gives them."""
+    try:
+        return lists_of(folder, result) is None
+    except Unreadable:
+        return True
+
+
 def _joined(paths: Iterable[str]) -> NDArray[np.uint8]:
     """Names end with a zero byte, which no path holds."""
     return np.frombuffer(b"".join(os.fsencode(path) + b"\0" for path in paths), dtype=np.uint8)

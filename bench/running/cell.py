@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench.config import CellConfig
 from bench.data import Dataset
 from bench.data.cache import load_images
 from bench.data.sources import load_source
@@ -21,7 +20,7 @@ from bench.errors import CellFailed, UserError
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
 from bench.journal.provenance import now, provenance
-from bench.journal.pulse import SAVE_SECONDS, Observer, Pulse
+from bench.journal.pulse import Observer, Pulse
 from bench.journal.reading import Unreadable
 from bench.journal.record import (
     CHECKPOINT,
@@ -37,9 +36,10 @@ from bench.journal.record import (
     write_started,
 )
 from bench.network.matcher import Matcher, count_parameters, weights_hash
-from bench.progress import QUIET, Progress
+from bench.running.task import NOTHING_TO_TEST, CellTask
 from bench.system.signals import Interrupted, Interruption
 from bench.system.streams import tolerant_streams
+from bench.testing.again import OtherNumbers
 from bench.testing.evaluator import evaluate
 from bench.training.trainer import Trainer, calibrate
 
@@ -50,47 +50,6 @@ leave and has saved what it had. A library that ends the process by itself would
 
 MOST_DEATHS = 3
 """A run that died this many times in a row at the same place will not get further by itself."""
-
-
-@dataclass(frozen=True, eq=False)
-class CellTask:
-    """All that a process needs to run a cell; nothing in it but `config`, `numerics`, `fingerprint` is identity."""
-
-    cell: str
-    label: str
-    config: CellConfig
-    numerics: dict[str, int]
-    fingerprint: str
-    standin: str | None
-    release: str
-    results: Path
-    data_dir: Path
-    head: str
-    tests: tuple[str, ...]
-    threads: int
-    """Of the CPU; where they change numbers `config` has them too."""
-    device: str = "cpu"
-    workers: int = 2
-    untrained: bool = False
-    weights_file: Path | None = None
-    msmt_release: str | None = None
-    jobs: int = 1
-    preset: str | None = None
-    overrides: dict[str, Any] = field(default_factory=dict)
-    progress: Progress = QUIET
-    save_seconds: float = SAVE_SECONDS
-    splits: tuple[Path, ...] = ()
-    """Files of splits for small test sets, instead of those that come with these."""
-
-    @property
-    def folder(self) -> Path:
-        """Where the cell's record, log and checkpoint lie."""
-        return self.results / "runs" / self.cell
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """States of the network that are tested."""
-        return ("trained", "untrained") if self.untrained else ("trained",)
 
 
 def run_cell(task: CellTask, observe: Observer | None = None) -> int:
@@ -124,7 +83,7 @@ def _run_in_folder(task: CellTask, pulse: Pulse) -> int:
 def _run_locked(task: CellTask, pulse: Pulse) -> int:
     before = read_record(task.folder)
     last = read_heartbeat(task.folder)
-    if is_finished(task, before):
+    if task.is_finished(before):
         if last is None or last.state != "done":
             pulse.end("done", tests=_tests_of(before))
         return DONE
@@ -158,12 +117,18 @@ def _fail(run: _Run, fault: BaseException) -> None:
     with contextlib.suppress(Exception):
         text = "".join(traceback.format_exception(fault))
         (task.folder / ERROR_LOG).write_text(text, encoding="utf-8", errors="backslashreplace")
+    # What has its results is as good as before, whatever befalls their lists.
+    whole = task.lists and task.has_results(run.record)
     try:
-        write_record(task.folder, failed_record(task, run.record, run.phase, reason))
+        if whole:
+            run.refuse_lists(task.without_lists(run.record), f"{run.phase}: {reason}")
+        else:
+            write_record(task.folder, failed_record(task, run.record, run.phase, reason))
     except Exception as obstacle:
         print(f"{task.cell}: {run.phase}: {reason}; not recorded: {reason_of(obstacle)}", file=sys.stderr)
     with contextlib.suppress(Exception):
-        run.pulse.end("failed", f"{run.phase}: {reason}", _tests_of(run.record))
+        end = ("done", "") if whole else ("failed", f"{run.phase}: {reason}")
+        run.pulse.end(*end, _tests_of(run.record))
 
 
 def reason_of(fault: BaseException) -> str:
@@ -184,11 +149,6 @@ def _hopeless(last: Heartbeat, deaths: int) -> str:
 
 def _tests_of(record: Record | None) -> list[str]:
     return [item.test for item in record.tests if item.state == "trained"] if record is not None else []
-
-
-def is_finished(task: CellTask, record: Record | None) -> bool:
-    """Whether a record answers all that the task asks for."""
-    return record is not None and record.is_done(task.tests, task.states)
 
 
 def failed_record(task: CellTask, record: Record | None, phase: str, reason: str) -> Record:
@@ -220,16 +180,36 @@ class _Run:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         if self.record is None:
+            if self.task.lists:
+                raise CellFailed(NOTHING_TO_TEST)
             self._store(self._train())
-        missing = self.record.lacking(self.task.tests, self.task.states)
         models: dict[str, Matcher] = {}
-        for test, state in missing:
-            self.phase = f"testing the {state} network on {test}"
+
+        def model_of(state: str) -> Matcher:
             if state not in models:
                 models[state] = self._trained_model() if state == "trained" else self._untrained_model()
-            result = self._test(models[state], test, state)
+            return models[state]
+
+        for test, state in self.record.lacking(self.task.tests, self.task.states):
+            self.phase = f"testing the {state} network on {test}"
+            result = self._test(model_of(state), test, state)
             self._store(self.record.model_copy(update={"tests": [*self.record.tests, result]}))
+        for earlier in self.task.without_lists(self.record):
+            self.phase = f"testing the trained network on {earlier.test} again"
+            try:
+                self._replace(earlier, self._test(model_of("trained"), earlier.test, "trained", earlier))
+            except OtherNumbers as fault:
+                self.refuse_lists([earlier], str(fault))
         self._store(self.record.model_copy(update={"status": "done", "failure": None}))
+
+    def refuse_lists(self, results: Sequence[TestResult], reason: str) -> None:
+        """Record why results go without lists."""
+        for result in results:
+            self._replace(result, result.model_copy(update={"lists": "", "lists_refused": reason}))
+
+    def _replace(self, earlier: TestResult, now: TestResult) -> None:
+        tests = [now if result is earlier else result for result in self.record.tests]
+        self._store(self.record.model_copy(update={"tests": tests}))
 
     def _store(self, record: Record) -> None:
         write_record(self.task.folder, record)
@@ -261,11 +241,23 @@ class _Run:
             parameters={"backbone": count_parameters(model.backbone), "head": count_parameters(model.head)},
         )
 
-    def _test(self, model: Matcher, name: str, state: str) -> TestResult:
-        dataset = self._dataset(name)
-        images = self._images(dataset, "test")
-        settings, task = self.task.config.evaluation, self.task
-        return evaluate(model, dataset, images, settings, state, task.untrained, task.progress, task.folder, self.pulse)
+    def _test(self, model: Matcher, name: str, state: str, earlier: TestResult | None = None) -> TestResult:
+        dataset, task = self._dataset(name), self.task
+        if earlier is not None and dataset.fingerprint != earlier.fingerprint:
+            raise CellFailed(f"{name} changed on disk since the network was tested on it")
+        return evaluate(
+            model,
+            dataset,
+            self._images(dataset, "test"),
+            task.config.evaluation,
+            state,
+            task.untrained and earlier is None,
+            task.progress,
+            task.folder,
+            self.pulse,
+            task.data_dir,
+            earlier,
+        )
 
     def _dataset(self, name: str) -> Dataset:
         return load_source(name, self.task.data_dir, self.task.msmt_release, self.task.splits)

@@ -14,7 +14,8 @@ import numpy as np
 
 from bench.errors import CellFailed
 from bench.journal.record import Record, read_record
-from bench.running.cell import DONE, INTERRUPTED, CellTask, run_cell
+from bench.running.cell import DONE, INTERRUPTED, run_cell
+from bench.running.task import CellTask
 from bench.system.processes import ended_with, follow_parent, forking
 
 PHASES = ("sampling", "training", "saving", "testing")

@@ -17,8 +17,8 @@ from bench.journal.record import Count, write_atomically
 from bench.running.identity import Process
 
 if TYPE_CHECKING:
-    from bench.running.cell import CellTask
     from bench.running.preflight import Target
+    from bench.running.task import CellTask
 
 JOB = "job.json"
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from bench.journal.reading import Unreadable
 from bench.journal.record import Record, read_record, write_record
-from bench.running.cell import BUSY, FAILED, INTERRUPTED, CellTask, failed_record, is_finished, reason_of
+from bench.running.cell import BUSY, DONE, FAILED, INTERRUPTED, failed_record, reason_of
+from bench.running.task import NOTHING_TO_TEST, CellTask
 from bench.system.processes import how_it_ended
 
 
@@ -26,12 +27,17 @@ class Outcome:
 
 
 def outcome_before(task: CellTask) -> Outcome | None:
-    """The outcome of a task that is not to be run: it is finished, or its record cannot be read; else None."""
+    """The outcome of a task that is not to be run, else None.
+
+    It is finished, or its record cannot be read, or it is to be tested again and has not been trained.
+    """
     try:
         record = read_record(task.folder)
     except Unreadable as fault:
         return Outcome(task, None, reason_of(fault))
-    return Outcome(task, record, skipped=True) if is_finished(task, record) else None
+    if task.has_nothing_to_test(record):
+        return Outcome(task, None, NOTHING_TO_TEST, skipped=True)
+    return Outcome(task, record, skipped=True) if task.is_finished(record) else None
 
 
 def outcome_after(task: CellTask, exit_code: int) -> Outcome:
@@ -45,10 +51,13 @@ def outcome_after(task: CellTask, exit_code: int) -> Outcome:
         record = read_record(task.folder)
     except Unreadable as fault:
         return Outcome(task, None, reason_of(fault))
-    if is_finished(task, record):
+    if task.is_finished(record):
         return Outcome(task, record)
     if exit_code == INTERRUPTED:
         return Outcome(task, record, "interrupted; the same command goes on where it was")
+    if task.lists and task.has_results(record):
+        told = [f"{result.test}: {result.lists_refused}" for result in task.without_lists(record)]
+        return Outcome(task, record, "; ".join(told) if exit_code in (DONE, FAILED) else how_it_ended(exit_code))
     if exit_code == FAILED and record is not None and record.failure is not None:
         return Outcome(task, record, f"{record.failure.phase}: {record.failure.reason}")
     how = "could not record why it failed" if exit_code == FAILED else f"{how_it_ended(exit_code)} without a word"

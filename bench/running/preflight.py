@@ -24,7 +24,8 @@ from bench.journal.record import TestResult, read_record
 from bench.network.backbone import build_backbone
 from bench.progress import QUIET, Progress
 from bench.running.begun import as_begun
-from bench.running.cell import CellTask, cache_folder
+from bench.running.cell import cache_folder
+from bench.running.task import CellTask
 from bench.running.trial import Footprint, footprint_of
 from bench.study.plan import Cell, cell_id, resolve, tests_of, threads_of
 from bench.system.locks import NoLocks, try_lock
@@ -64,6 +65,8 @@ class RunOptions:
     msmt_release: str | None = None
     splits: tuple[Path, ...] = ()
     """Files of splits for small test sets, instead of those that come with these."""
+    lists: bool = False
+    """Whether results without ranked lists are tested again, and nothing is trained."""
     preset: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     progress: Progress = QUIET
@@ -110,6 +113,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 weights_file=cell.weights_file,
                 msmt_release=options.msmt_release,
                 splits=options.splits,
+                lists=options.lists,
                 preset=options.preset,
                 overrides=options.overrides,
                 progress=options.progress,

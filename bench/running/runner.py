@@ -15,8 +15,9 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from bench.environment import cpus
-from bench.running.cell import CellTask, reason_of, run_cell
+from bench.running.cell import reason_of, run_cell
 from bench.running.outcome import Outcome, outcome_after, outcome_before
+from bench.running.task import CellTask
 from bench.system.processes import follow_parent, forking
 from bench.system.signals import Interruption, held_back
 

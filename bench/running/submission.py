@@ -14,8 +14,8 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.journal.heartbeat import this_host
 from bench.journal.record import Started, read_record, write_started
-from bench.running.cell import CellTask, is_finished
 from bench.running.ledger import Ledger
+from bench.running.task import CellTask
 from bench.system.locks import try_lock
 
 SUBMISSIONS = "submissions"
@@ -31,6 +31,8 @@ class Sorted:
     open: list[CellTask]
     unreadable: list[str]
     """Why it cannot be told of some tasks what is to happen to them."""
+    untrained: list[CellTask] = dataclasses.field(default_factory=list)
+    """Not trained, where tasks only test again."""
 
 
 def absolute(task: CellTask) -> CellTask:
@@ -54,9 +56,14 @@ def sort_tasks(tasks: Sequence[CellTask], ledger: Ledger) -> Sorted:
         state = ledger.state_of_folder(task.folder)
         if state.busy:
             sorted_tasks.busy.append(task)
-        elif state.kind == "unreadable":
+            continue
+        if state.kind == "unreadable":
             sorted_tasks.unreadable.append(state.reason)
-        elif is_finished(task, read_record(task.folder)):
+            continue
+        record = read_record(task.folder)
+        if task.has_nothing_to_test(record):
+            sorted_tasks.untrained.append(task)
+        elif task.is_finished(record):
             sorted_tasks.finished.append(task)
         else:
             sorted_tasks.open.append(task)

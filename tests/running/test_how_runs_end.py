@@ -12,9 +12,10 @@ from bench.journal.heartbeat import Heartbeat, write_heartbeat
 from bench.journal.record import RECORD, Record, Started, read_record, write_started
 from bench.report.collect import collect
 from bench.report.layout import tables
-from bench.running.cell import BUSY, DONE, FAILED, INTERRUPTED, CellTask, is_finished
+from bench.running.cell import BUSY, DONE, FAILED, INTERRUPTED
 from bench.running.ledger import Ledger
 from bench.running.outcome import outcome_after, outcome_before
+from bench.running.task import CellTask
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan, resolve
 
@@ -94,7 +95,7 @@ def test_what_has_all_results_is_done_however_its_process_ended(exit_code, task)
 def test_a_further_test_set_makes_it_unfinished(task):
     leave(task, "done", BOTH)
     more = dataclasses.replace(task, tests=("cuhk03", "market", "msmt"))
-    assert is_finished(task, read_record(task.folder)) and not is_finished(more, read_record(task.folder))
+    assert task.is_finished(read_record(task.folder)) and not more.is_finished(read_record(task.folder))
     assert outcome_before(task).skipped and outcome_before(more) is None
     baselines = dataclasses.replace(task, untrained=True)
     assert outcome_before(baselines) is None and outcome_after(baselines, 0).failed

@@ -16,8 +16,9 @@ from waiting import wait_for
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import read_heartbeat
 from bench.journal.record import CHECKPOINT, read_record, read_records
-from bench.running.cell import DONE, FAILED, INTERRUPTED, MOST_DEATHS, CellTask
+from bench.running.cell import DONE, FAILED, INTERRUPTED, MOST_DEATHS
 from bench.running.preflight import RunOptions, local_target, preflight
+from bench.running.task import CellTask
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan
 
