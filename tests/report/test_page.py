@@ -23,8 +23,8 @@ from bench.report.write import write_report
 
 def explored(results):
     """The one test set of the runs below a folder, as the page sees it."""
-    [test], remarks = shown_tests(collect(read_records(results), ["table2"]), results)
-    assert not remarks
+    [test], lacking = shown_tests(collect(read_records(results), ["table2"]), results)
+    assert not lacking
     return test
 
 
@@ -181,15 +181,16 @@ def test_the_same_runs_make_the_same_page(make):
 def test_a_run_without_lists_is_named_and_the_page_made_without_it(make, results):
     run(results, cells("Transformer")[0], both((0.3, 0.2), (0.7, 0.4)), name="before")
     report, page = make()
-    assert "1 run has no ranked lists of market (before); `bench run --lists`" in report.text and not report.undrawn
+    assert "before has no ranked lists of cuhk03, market; to test it again, without training: bench run" in report.text
+    assert not report.undrawn
     assert [head["name"] for head in page.data["tests"][0]["heads"]] == list(LABELS)
-    assert any("Transformer" in text for text in page.texts)
+    assert any("Not here for want of ranked lists: 1 run" in text for text in page.texts)
 
 
 def test_lists_that_are_damaged_are_named_and_the_page_made_without_them(make, results):
     (results / "runs" / "ViT-played" / "lists-market.npz").write_bytes(b"no lists")
     report, page = make()
-    assert "lists-market.npz does not hold the ranked lists that belong to the record" in report.text
+    assert "ViT-played has no ranked lists of market; to test it again" in report.text
     assert [head["name"] for head in page.data["tests"][0]["heads"]] == [LABELS[1]]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from bench.report.camera_errors import camera_errors
 from bench.report.page.explorer import TestedHead, TestShown
 
 SHADES = (0.0, 0.05, 0.1, 0.2, 0.4)
@@ -50,18 +49,17 @@ def camera_matrices(number: int, test: TestShown) -> list[CameraMatrix]:
 
 
 def _matrix(test: int, place: int, title: str, head: TestedHead) -> CameraMatrix:
-    lists = head.lists
-    nearest = lists.gallery[lists.rank == 1]
-    asked, found = lists.query_camera[lists.queries], lists.gallery_camera[nearest]
-    wrong = lists.gallery_person[nearest] != lists.query_person[lists.queries]
-    cameras = np.unique(lists.gallery_camera)
-    rows = []
-    for camera in np.unique(asked):
-        own = asked == camera
-        shares = [(wrong & own & (found == other)).sum() / own.sum() for other in cameras]
-        cells = [_cell(share, int(other) + 1) for share, other in zip(shares, cameras, strict=True)]
-        rows.append(CameraRow(int(camera) + 1, int(own.sum()), (*cells, _cell(float(wrong[own].mean()), None))))
-    return CameraMatrix(test, place, title, tuple(int(camera) + 1 for camera in cameras), tuple(rows))
+    found = camera_errors(head.lists)
+    cameras = tuple(camera + 1 for camera in found.gallery_cameras)
+    rows = [
+        CameraRow(
+            camera + 1,
+            int(queries),
+            (*(_cell(share, other) for share, other in zip(shares, cameras, strict=True)), _cell(shares.sum(), None)),
+        )
+        for camera, queries, shares in zip(found.query_cameras, found.queries, found.shares, strict=True)
+    ]
+    return CameraMatrix(test, place, title, cameras, tuple(rows))
 
 
 def _cell(share: float, camera: int | None) -> Cell:

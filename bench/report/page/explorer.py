@@ -95,8 +95,8 @@ class TestShown:
         return tuple(self.queries[place] for place in turns)
 
 
-def shown_tests(boards: Iterable[Board], results: Path) -> tuple[list[TestShown], list[str]]:
-    """The test sets of all boards with the runs that have lists of them, and what is to be said of runs without.
+def shown_tests(boards: Iterable[Board], results: Path) -> tuple[list[TestShown], list[Record]]:
+    """The test sets of all boards with the runs that have lists of them, and the runs that lack lists of any.
 
     Of each row the first seed with lists is shown; what was tested on other pictures stands apart.
     """
@@ -115,17 +115,16 @@ def shown_tests(boards: Iterable[Board], results: Path) -> tuple[list[TestShown]
     for (own, test, fingerprint), heads in found.items():
         which = f" ({settings[own].title}, images {fingerprint[:8]})" if titles[test] > 1 else ""
         shown.append(TestShown(settings[own], test, tuple(heads.values()), set_title(test) + which))
-    return shown, shelf.remarks()
+    return shown, list(shelf.without.values())
 
 
 class _Lists:
-    """The lists below a results folder, each read once, and what is to be said of those that are not there."""
+    """The lists below a results folder, each read once, and the runs that lack some."""
 
     def __init__(self, results: Path) -> None:
+        self.without: dict[str, Record] = {}
         self._results = results
         self._read: dict[tuple[str, str], RankedLists | None] = {}
-        self._without: dict[str, list[str]] = {}
-        self._unreadable: list[str] = []
 
     def first(self, row: Row, test: str) -> TestedHead | None:
         """A row's first seed with lists of a test set."""
@@ -136,24 +135,13 @@ class _Lists:
                 return TestedHead(row, record, result, lists)
         return None
 
-    def remarks(self) -> list[str]:
-        """One sentence for each test set that runs have no lists of, and for each file that cannot be read."""
-        return [
-            f"{len(runs)} {'run has' if len(runs) == 1 else 'runs have'} no ranked lists of {test} "
-            f"({', '.join(runs[:3])}{', ...' if len(runs) > 3 else ''}); `bench run --lists` with the choice that made "
-            "them tests them again, without training"
-            for test, runs in self._without.items()
-        ] + self._unreadable
-
     def _of(self, record: Record, result: TestResult) -> RankedLists | None:
         key = (record.cell, result.test)
         if key not in self._read:
             try:
                 self._read[key] = lists_of(self._results / "runs" / record.cell, result)
-            except Unreadable as fault:
+            except Unreadable:
                 self._read[key] = None
-                self._unreadable.append(str(fault))
-            else:
-                if self._read[key] is None:
-                    self._without.setdefault(result.test, []).append(record.cell)
+            if self._read[key] is None:
+                self.without.setdefault(record.cell, record)
         return self._read[key]

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.journal.record import Record
 from bench.report.board import Board
 from bench.report.page.cameras import camera_matrices
 from bench.report.page.explorer import TestShown, shown_tests
@@ -19,8 +20,11 @@ from bench.report.page.sections import Section, runs_grid, runs_of
 from bench.report.page.shown import Shelf, test_data
 from bench.report.page.thumbnails import Thumbnails
 from bench.study.definition import data_root
+from bench.study.testing_again import lists_lacking
 
 MEGABYTE = 1_000_000
+MOST_REMARKS = 5
+"""Runs without lists that are named; of more their number is said."""
 PERSONS = "It holds pictures of people: pass it on only as their data sets' terms allow."
 
 
@@ -47,8 +51,8 @@ def make_page(content: PageContent, results: Path, options: PageOptions) -> Page
 
     Where no number of queries is asked for, as many are shown as fit. Raises UserError for a device that is not there.
     """
-    tests, remarks = shown_tests(content.boards, results)
-    remarks = [*remarks]
+    tests, lacking = shown_tests(content.boards, results)
+    remarks = _without_lists(lacking, results, options.data_dir)
     roots = [data_root(options.data_dir, test.setting.loaded_preset) for test in tests]
     most = options.queries or MOST_QUERIES
     matches = [[NOT_ASKED] * len(test.heads) for test in tests]
@@ -60,7 +64,8 @@ def make_page(content: PageContent, results: Path, options: PageOptions) -> Page
             matches_of(test, test.ordered[:most], root, results, options.device)
             for test, root in zip(tests, roots, strict=True)
         ]
-    draft = _Draft(content, tests, roots, matches, Thumbnails() if options.images == "thumbnails" else None)
+    thumbnails = Thumbnails() if options.images == "thumbnails" else None
+    draft = _Draft(content, tests, roots, matches, thumbnails, len(lacking))
     html, parts = draft.with_queries(most)
     limit = int(options.megabytes * MEGABYTE)
     if len(html) > limit and options.queries is None:
@@ -74,6 +79,13 @@ def make_page(content: PageContent, results: Path, options: PageOptions) -> Page
     return Page(html, tuple(remarks))
 
 
+def _without_lists(records: Sequence[Record], results: Path, data_dir: Path) -> list[str]:
+    """How to get the lists of the first runs that have none, and how many more there are."""
+    told = lists_lacking(records[:MOST_REMARKS], results, data_dir)
+    more = len(records) - MOST_REMARKS
+    return [*told, *([f"{_counted(more, 'more run')} without ranked lists"] if more > 0 else [])]
+
+
 class _Draft:
     """A page whose number of queries is still open. Thumbnails and matches are made once for all numbers."""
 
@@ -84,12 +96,14 @@ class _Draft:
         roots: Sequence[Path],
         matches: Sequence[Sequence[HeadMatches]],
         thumbnails: Thumbnails | None,
+        lacking: int,
     ) -> None:
         self._content = content
         self._tests = tests
         self._roots = roots
         self._matches = matches
         self._thumbnails = thumbnails
+        self._lacking = lacking
 
     def with_queries(self, most: int) -> tuple[bytes, dict[str, int]]:
         """The page with so many queries of each test set, and the bytes that its parts take."""
@@ -101,7 +115,7 @@ class _Draft:
         data = {"tests": shown, "thumbnails": shelf.stored}
         explorer = {
             "matches": any(head.by_pair for heads in self._matches for head in heads),
-            "counts": [_count(test, most) for test in self._tests] + self._missing(shelf),
+            "counts": [*(_count(test, most) for test in self._tests), *self._not_shown(shelf)],
             "cameras": [matrix for number, test in enumerate(self._tests) for matrix in camera_matrices(number, test)],
         }
         html = render(
@@ -131,13 +145,15 @@ class _Draft:
         first = next(iter(gone.values()))
         return [f"the page shows frames with names instead of {_counted(len(gone), 'picture')}; the first: {first}"]
 
-    def _missing(self, shelf: Shelf) -> list[str]:
-        if not shelf.missing:
-            return []
-        return [
-            f"{_counted(len(shelf.missing), 'picture')} could not be read when this page was made; "
-            "frames with names stand for them."
-        ]
+    def _not_shown(self, shelf: Shelf) -> list[str]:
+        """What the ranked lists on the page have to do without."""
+        told = []
+        if self._lacking:
+            told.append(f"Not here for want of ranked lists: {_counted(self._lacking, 'run')}, in part or whole.")
+        if shelf.missing:
+            count = _counted(len(shelf.missing), "picture")
+            told.append(f"{count} could not be read when this page was made; frames with names stand for them.")
+        return told
 
 
 def _count(test: TestShown, most: int) -> str:
