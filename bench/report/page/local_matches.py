@@ -19,12 +19,14 @@ from bench.report.page.explorer import TestedHead, TestShown
 from bench.report.page.pairs import HeadMatches
 from bench.report.page.shown import kind_of, shown_entries
 from bench.running.devices import resolve_device
+from variants._base import LocalMatches
 
 FALSE_ACCEPTANCE = 0.01
 """Share of the matches of wrong pairs that may be drawn."""
 MOST_LINES = 30
 """Matches of one pair and level that are drawn: the strongest; more would hide the pictures."""
 QUERIES_AT_ONCE = 8
+PAIRS_AT_ONCE = 32
 BATCH = 32
 
 
@@ -41,6 +43,7 @@ class _Pair:
 class _Level:
     """The matches of one pair on one level: cells [m], similarities [m], and the pair's score."""
 
+    name: str
     query_cell: NDArray[np.int64]
     gallery_cell: NDArray[np.int64]
     similarity: NDArray[np.float32]
@@ -72,17 +75,14 @@ def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, fo
         found |= _of_pairs(model, head, _pairs(head, some), root)
     if not found:
         return HeadMatches(f"{name}: the pictures of its pairs could not be read.")
-    names = tuple(model.head.level_names)
-    thresholds = [_threshold([levels[at] for pair, levels in found.items() if pair.wrong]) for at in range(len(names))]
-    strongest = [
-        max(levels[at].similarity.max(initial=-np.inf) for levels in found.values()) for at in range(len(names))
-    ]
+    names = tuple(level.name for level in next(iter(found.values())))
+    places = range(len(names))
+    low = [_threshold([levels[at].similarity for pair, levels in found.items() if pair.wrong]) for at in places]
+    high = [max(levels[at].similarity.max(initial=-np.inf) for levels in found.values()) for at in places]
     _, rows, columns = model.head.feature_shape
     wide = rows * columns > 256
     drawn = {
-        (pair.query, pair.gallery): [
-            _packed(level, low, high, wide) for level, low, high in zip(levels, thresholds, strongest, strict=True)
-        ]
+        (pair.query, pair.gallery): [_packed(levels[at], low[at], high[at], wide) for at in places]
         for pair, levels in found.items()
     }
     told = (
@@ -117,15 +117,19 @@ def _of_pairs(model: Matcher, head: TestedHead, pairs: Sequence[_Pair], root: Pa
     encoded = model.encode_all(np.stack([*images.values()]), np.arange(len(images)), BATCH)
     query = encoded[[at[lists.query_path[pair.query]] for pair in kept]]
     gallery = encoded[[at[lists.gallery_path[pair.gallery]] for pair in kept]]
-    with torch.inference_mode():
-        levels = model.head.local_matches(query, gallery)
-    return {pair: [_of_pair(level, place) for level in levels] for place, pair in enumerate(kept)}
+    found = {}
+    for start in range(0, len(kept), PAIRS_AT_ONCE):
+        some = slice(start, start + PAIRS_AT_ONCE)
+        with torch.inference_mode():
+            levels = model.head.local_matches(query[some], gallery[some])
+        found |= {pair: [_of_pair(level, place) for level in levels] for place, pair in enumerate(kept[some])}
+    return found
 
 
 def _of_pair(level: LocalMatches, place: int) -> _Level:
     parts = (level.query_cell, level.gallery_cell, level.similarity)
     query_cell, gallery_cell, similarity = (part[place].cpu().numpy() for part in parts)
-    return _Level(query_cell, gallery_cell, similarity.astype(np.float32), float(level.score[place]))
+    return _Level(level.level, query_cell, gallery_cell, similarity.astype(np.float32), float(level.score[place]))
 
 
 def _packed(level: _Level, low: float, high: float, wide: bool) -> tuple[float, str]:
