@@ -127,9 +127,12 @@ class Row:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Board:
-    """The rows of one study under one setting, for one training set or, where the study has several, for all."""
+    """The rows of one study under one setting, for one training set or, where the study has several, for all.
+
+    Equal to itself alone, so that what is computed of it can be kept.
+    """
 
     setting: Setting
     name: str
