@@ -157,8 +157,9 @@ def test_a_click_draws_the_matches_of_a_pair_level_by_level(opened):
     assert len(levels) > 1
     assert sum(len(all_of(level, "line.match")) for level in levels) > 0
     for level in levels:
-        count = len(all_of(level, "line.match"))
-        assert f"{count} match" in one(level, "figcaption").text and "score" in one(level, "figcaption").text
+        drawn, passing = (len(all_of(level, css)) for css in ("line.match", "line.passing"))
+        assert f"of {drawn} matches {passing} in colour" in one(level, "figcaption").text
+        assert "score" in one(level, "figcaption").text
         assert len(all_of(level, "image")) == 2
     assert button.get_attribute("aria-pressed") == "true"
     button.click()

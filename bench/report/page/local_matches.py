@@ -19,14 +19,15 @@ from bench.report.page.explorer import TestedHead, TestShown
 from bench.report.page.pairs import HeadMatches
 from bench.report.page.shown import kind_of, shown_entries
 from bench.running.devices import resolve_device
+from bench.testing.local_matches import block_pairs
 from variants._base import LocalMatches
 
 FALSE_ACCEPTANCE = 0.01
 """Share of the matches of wrong pairs that may be drawn."""
-MOST_LINES = 30
-"""Matches of one pair and level that are drawn: the strongest; more would hide the pictures."""
-QUERIES_AT_ONCE = 8
-PAIRS_AT_ONCE = 32
+MOST_LINES = 20
+"""Matches of one pair and level that are drawn: the most similar; more would hide the pictures."""
+MEMORY = 2**28
+"""Bytes of images and of what is kept of them at a time, unless a single query needs more."""
 BATCH = 32
 
 
@@ -71,8 +72,8 @@ def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, fo
     if not model.head.offers_local_matches:
         return HeadMatches(f"{name} offers no local matches.")
     found: dict[_Pair, list[_Level]] = {}
-    for some in _chunks(queries, QUERIES_AT_ONCE):
-        found |= _of_pairs(model, head, _pairs(head, some), root)
+    for some in _chunks([_pairs(head, query) for query in queries], model, head):
+        found |= _of_pairs(model, head, some, root)
     if not found:
         return HeadMatches(f"{name}: the pictures of its pairs could not be read.")
     names = tuple(level.name for level in next(iter(found.values())))
@@ -86,18 +87,14 @@ def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, fo
         for pair, levels in found.items()
     }
     told = (
-        f"Drawn are matches, at most the {MOST_LINES} strongest, of a similarity that at most "
-        f"{100 * FALSE_ACCEPTANCE:g} % of the matches of the wrong pairs shown reach."
+        f"Drawn are the {MOST_LINES} matches of the highest similarity: in colour where at most "
+        f"{100 * FALSE_ACCEPTANCE:g} % of all matches of the wrong pairs shown have as high a one, faint elsewhere."
     )
     return HeadMatches(told, (rows, columns), names, drawn)
 
 
-def _pairs(head: TestedHead, queries: Sequence[int]) -> list[_Pair]:
-    return [
-        _Pair(query, entry.gallery, kind_of(entry) == "wrong")
-        for query in queries
-        for entry in shown_entries(head, query)[0]
-    ]
+def _pairs(head: TestedHead, query: int) -> list[_Pair]:
+    return [_Pair(query, entry.gallery, kind_of(entry) == "wrong") for entry in shown_entries(head, query)[0]]
 
 
 def _of_pairs(model: Matcher, head: TestedHead, pairs: Sequence[_Pair], root: Path) -> dict[_Pair, list[_Level]]:
@@ -118,8 +115,9 @@ def _of_pairs(model: Matcher, head: TestedHead, pairs: Sequence[_Pair], root: Pa
     query = encoded[[at[lists.query_path[pair.query]] for pair in kept]]
     gallery = encoded[[at[lists.gallery_path[pair.gallery]] for pair in kept]]
     found = {}
-    for start in range(0, len(kept), PAIRS_AT_ONCE):
-        some = slice(start, start + PAIRS_AT_ONCE)
+    size = block_pairs(model)
+    for start in range(0, len(kept), size):
+        some = slice(start, start + size)
         with torch.inference_mode():
             levels = model.head.local_matches(query[some], gallery[some])
         found |= {pair: [_of_pair(level, place) for level in levels] for place, pair in enumerate(kept[some])}
@@ -133,16 +131,26 @@ def _of_pair(level: LocalMatches, place: int) -> _Level:
 
 
 def _packed(level: _Level, low: float, high: float, wide: bool) -> tuple[float, str]:
-    """The level's score and its strongest matches above `low`, as `pairs.Levels` says; `high` has strength 255."""
-    passing = np.flatnonzero(level.similarity > low)
-    passing = passing[np.argsort(-level.similarity[passing], kind="stable")][:MOST_LINES]
-    strength = (level.similarity[passing] - low) / max(high - low, 1e-12)
+    """The level's score and its most similar matches, as `pairs.Levels` says; `high` has strength 255."""
+    drawn = np.argsort(-level.similarity, kind="stable")[:MOST_LINES]
+    similarity = level.similarity[drawn]
+    strength = 1 + 254 * ((similarity - low) / max(high - low, 1e-12)).clip(0, 1)
     cell = np.dtype("<u2" if wide else "u1")
-    packed = np.zeros(len(passing), dtype=[("query", cell), ("gallery", cell), ("strength", "u1")])
-    packed["query"], packed["gallery"] = level.query_cell[passing], level.gallery_cell[passing]
-    packed["strength"] = np.round(255 * strength.clip(0, 1))
+    packed = np.zeros(len(drawn), dtype=[("query", cell), ("gallery", cell), ("strength", "u1")])
+    packed["query"], packed["gallery"] = level.query_cell[drawn], level.gallery_cell[drawn]
+    packed["strength"] = np.where(similarity > low, np.round(strength), 0)
     return float(f"{level.score:.4g}"), base64.b64encode(packed.tobytes()).decode()
 
 
-def _chunks(queries: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (queries[start : start + size] for start in range(0, len(queries), size))
+def _chunks(by_query: Sequence[list[_Pair]], model: Matcher, head: TestedHead) -> Iterator[list[_Pair]]:
+    """The pairs of as many queries at a time as MEMORY holds, at least of one."""
+    image = np.zeros((1, 3, head.record.config.input.height, head.record.config.input.width), dtype=np.uint8)
+    per_image = image.nbytes + model.encode_all(image, np.arange(1), 1).bytes_per_image
+    chunk: list[_Pair] = []
+    for own in by_query:
+        if chunk and (len(chunk) + len(own)) * per_image > MEMORY:
+            yield chunk
+            chunk = []
+        chunk = [*chunk, *own]
+    if chunk:
+        yield chunk

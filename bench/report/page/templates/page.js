@@ -284,7 +284,8 @@ class Explorer {
     if (levels) {
       levels.forEach(([levelScore, packed], level) => {
         const matches = unpack(packed, head.grid);
-        const caption = `${head.levels[level]}: score ${levelScore}, ${matches.length} ${matches.length === 1 ? "match" : "matches"}`;
+        const passing = matches.filter(({ strength }) => strength > 0).length;
+        const caption = `${head.levels[level]}: score ${levelScore}; of ${matches.length} matches ${passing} in colour`;
         parts.append(make("figure", {}, this.beside(picture, matches, head.grid, caption), make("figcaption", {}, caption)));
       });
     } else {
@@ -322,12 +323,13 @@ class Explorer {
     ];
     for (const { query, gallery, strength } of matches) {
       const [[x1, y1], [x2, y2]] = [centre(query, 0), centre(gallery, 1)];
-      const colour = shade(strength);
-      svg.append(
-        draw("line", { class: "match", x1, y1, x2, y2, stroke: colour, "stroke-width": 0.8 + 0.8 * strength, "stroke-opacity": 0.85 }),
-        draw("circle", { cx: x1, cy: y1, r: 1.6, fill: colour }),
-        draw("circle", { cx: x2, cy: y2, r: 1.6, fill: colour }),
-      );
+      const look = strength > 0
+        ? { class: "match passing", stroke: shade(strength), "stroke-width": 1 + strength }
+        : { class: "match", stroke: "#a8a8a8", "stroke-width": 0.7, "stroke-opacity": 0.8, "stroke-dasharray": "2 1.5" };
+      svg.append(draw("line", { x1, y1, x2, y2, ...look }));
+      if (strength > 0) {
+        svg.append(...[[x1, y1], [x2, y2]].map(([cx, cy]) => draw("circle", { cx, cy, r: 1.8, fill: shade(strength) })));
+      }
     }
     return svg;
   }
