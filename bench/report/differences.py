@@ -199,7 +199,9 @@ class _Comparison:
         headlines = [headline_measure(self.board, row) for row in self.rows]
         own = [item for at, measure in enumerate(headlines) for item in self._wanted((at,), [measure])]
         between = [
-            item for pair in combinations(range(len(self.rows)), 2) for item in self._wanted(pair, self._measures(pair))
+            item
+            for pair in combinations(range(len(self.rows)), 2)
+            for item in self._wanted(pair, self._measures(pair))
         ]
         found = self._estimates([*own, *between])
         pairs = [

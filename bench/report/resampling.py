@@ -128,9 +128,7 @@ def swapping(samples: Sequence[Sample], contrasts: Floats, resamples: int = RESA
     from scipy.stats import permutation_test
 
     starts = np.cumsum([0, *(item.sums.shape[2] for item in samples)])
-    shares = [
-        item.shares() @ contrasts[start:end] for item, start, end in zip(samples, starts, starts[1:], strict=False)
-    ]
+    shares = [item.shares() @ contrasts[start:end] for item, start, end in zip(samples, starts, starts[1:], strict=False)]
     of_person = np.concatenate(shares)
     found = permutation_test(
         (np.ones(len(of_person)),),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 Levels = Sequence[tuple[float, str]]
 """Of one pair, for each level its score and its matches: bytes in base64, for each match the cell in the query, the
-cell in the gallery picture (each two bytes, the low one first, where a grid has more than 256 cells), its strength, which
-is 0 where its similarity does not pass the threshold."""
+cell in the gallery picture (each two bytes, the low one first, where a grid has more than 256 cells), and the strength:
+0 where the similarity does not pass the threshold."""
 
 
 @dataclass(frozen=True)
