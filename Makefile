@@ -19,7 +19,8 @@ demo: install
 	$(BENCH) report --format text markdown latex csv figures html
 
 test: install
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto -m "not slurm"
+	.venv/bin/python -m pytest -m slurm
 
 test-fast: install
 	.venv/bin/python -m pytest -n auto -m "not slow and not slurm"

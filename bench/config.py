@@ -37,6 +37,9 @@ TEST_SETS: dict[str, tuple[str, ...]] = {
 }
 """Test sets by training set (PROTOCOL, sections 4 and 6)."""
 
+HELD_OUT = "held_out"
+"""Name of the test set that is made of the training persons that a run holds out."""
+
 TRAINING_BY_SET: dict[str, dict[str, int]] = {"randperson": {"epochs": 4, "decay_after": 2}}
 """Where the paper's schedule depends on the training set [P]."""
 
@@ -147,6 +150,12 @@ class Training(Settings):
     """A batch holds `persons` x `images` images [P]."""
     steps_per_epoch: int | None = Field(None, ge=1, le=100_000_000)
     """None: one step per person of the training set, as the graph sampler defines an epoch [P]."""
+    sampled_persons: int | None = Field(None, ge=2, le=100_000_000)
+    """Persons that an epoch knows, drawn anew for each: for training sets whose pairs of persons are too many to score.
+    None: all [P]."""
+    held_out_persons: int | None = Field(None, ge=2, le=100_000_000)
+    """Persons of the training set, the same for all seeds, that are not trained on; a run is tested on them alone if no
+    other test sets are asked for. To choose options by. None: nobody [P]."""
     lr: float = Field(0.005, gt=0)
     backbone_lr: float = Field(0.0005, gt=0)
     """Learning rate of the layers that start from ImageNet weights; from scratch `lr` holds for all."""

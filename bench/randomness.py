@@ -27,6 +27,8 @@ class Stream(IntEnum):
     AUGMENTATION = 6
     CALIBRATION = 7
     TORCH = 8
+    EPOCH_PERSONS = 9
+    HELD_OUT = 10
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

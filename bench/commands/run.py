@@ -92,6 +92,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="list the runs and how far they are, or the sbatch scripts; run nothing"
     )
+    _add_cluster(parser)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("on a cluster", "Submits what lacks results and returns at once.")
     group.add_argument(
         "--cluster",

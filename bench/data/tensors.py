@@ -31,7 +31,22 @@ class JoinedImages:
         return chosen
 
 
-Images = NDArray[np.uint8] | JoinedImages
+@dataclass(frozen=True)
+class ChosenImages:
+    """Some images of `whole`, those at `positions` [n], where they lie; none is copied."""
+
+    whole: NDArray[np.uint8] | JoinedImages
+    positions: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def pick(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy of the images at `positions` among the chosen. Raises IndexError beyond the last."""
+        return pick(self.whole, self.positions[positions])
+
+
+Images = NDArray[np.uint8] | JoinedImages | ChosenImages
 """[n, 3, H, W] RGB, uint8."""
 
 
@@ -40,7 +55,7 @@ def pick(images: Images, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
 
     Else the system would count the whole file, once read, as memory of this process.
     """
-    if isinstance(images, JoinedImages):
+    if isinstance(images, JoinedImages | ChosenImages):
         return images.pick(positions)
     some = np.asarray(images)[positions]
     if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from bench.config import CellConfig, digest
+from bench.config import HELD_OUT, CellConfig, digest
 from bench.data.sources import JOIN, canonical
 from bench.errors import UserError
 from bench.journal.record import Level, Record, TestResult
@@ -48,6 +48,11 @@ class Setting:
         texts = [self.standin, *(result.standin for record in self.records for result in record.tests)]
         text = next((text for text in texts if text), None)
         return text if text is None or "stand-in data" in text else f"stand-in data ({text})"
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether training persons were held out to test on."""
+        return any(record.config.training.held_out_persons is not None for record in self.records)
 
     @cached_property
     def loaded_preset(self) -> Preset | None:
@@ -163,7 +168,7 @@ class Board:
 
     def asked_tests(self, train: str) -> tuple[str, ...]:
         """The test sets that the study asks for behind a source."""
-        return study_tests(self.study, train)
+        return (HELD_OUT,) if self.setting.holds_out else study_tests(self.study, train)
 
     def name_of(self, row: Row) -> str:
         """A row's label, with its training set where the board has several."""

@@ -94,7 +94,7 @@ def _study_rows(name: str, study: Study, setting: Setting) -> list[Row]:
             records=tuple(record for record, _ in chosen if record is not None),
             planned=setting.loaded_preset.seeds or study.seeds,
             left_out=tuple(item for _, left_out in chosen for item in left_out),
-            published=published.row(label, train),
+            published=None if setting.holds_out else published.row(label, train),
         )
         for (train, label), chosen in rows.items()
     ]
@@ -174,7 +174,16 @@ def _outside_row(label: str, train: str, group: Sequence[Record], planned: int) 
         if record is not chosen[record.config.seed]:
             left_out.append(LeftOut(record, _difference(record, chosen[record.config.seed])))
     records = tuple(chosen[seed] for seed in sorted(chosen))
-    return Row(label, train, "outside", usual_tests(train), newest.config, records, planned, tuple(left_out))
+    return Row(
+        label,
+        train,
+        "outside",
+        usual_tests(train, newest.config.training),
+        newest.config,
+        records,
+        planned,
+        tuple(left_out),
+    )
 
 
 def _boards(name: str, study: Study, setting: Setting, rows: Sequence[Row]) -> list[Board]:
@@ -185,7 +194,7 @@ def _boards(name: str, study: Study, setting: Setting, rows: Sequence[Row]) -> l
     boards = []
     for group in groups:
         of_group = [row for row in rows if row.train in group]
-        if group is own and (len(own) > 1 or study.averages):
+        if group is own and (len(own) > 1 or study.averages) and not setting.holds_out:
             of_group = _with_literature(study, own, of_group)
         boards.append(Board(setting, name, study, group, tuple(of_group)))
     return boards

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.config import HELD_OUT
 from bench.data import NAMES
 from bench.data.sources import canonical
 from bench.errors import UserError
@@ -45,7 +46,7 @@ def read_sources(results: Path, speed: bool) -> Sources:
 def _check_sets(path: Path, record: Record) -> None:
     tests = {result.test for result in record.tests}
     trains = set() if _is_source(record.config.train) else {record.config.train}
-    unknown = sorted(tests.difference(NAMES) | trains)
+    unknown = sorted(tests.difference((*NAMES, HELD_OUT)) | trains)
     if unknown:
         raise Unreadable(
             path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bench.config import HELD_OUT
 from bench.data.sources import ALL, JOIN
 
 SET_TITLES = {
@@ -18,6 +19,7 @@ SET_TITLES = {
     "ilids": "i-LIDS",
     "cuhk02": "CUHK02",
     "cuhksysu": "CUHK-SYSU",
+    HELD_OUT: "held-out persons",
 }
 """Data sets as the paper writes them, in the order of its columns."""
 

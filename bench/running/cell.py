@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.config import HELD_OUT
 from bench.data import Dataset
 from bench.data.cache import load_images
+from bench.data.held_out import held_out_positions, held_out_set
 from bench.data.sources import load_source
-from bench.data.tensors import Images
+from bench.data.tensors import ChosenImages, Images
 from bench.errors import CellFailed, UserError
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
@@ -242,13 +244,14 @@ class _Run:
         )
 
     def _test(self, model: Matcher, name: str, state: str, earlier: TestResult | None = None) -> TestResult:
-        dataset, task = self._dataset(name), self.task
+        dataset, images = self._test_set(name)
+        task = self.task
         if earlier is not None and dataset.fingerprint != earlier.fingerprint:
             raise CellFailed(f"{name} changed on disk since the network was tested on it")
         return evaluate(
             model,
             dataset,
-            self._images(dataset, "test"),
+            images,
             task.config.evaluation,
             state,
             task.untrained and earlier is None,
@@ -258,6 +261,14 @@ class _Run:
             task.data_dir,
             earlier,
         )
+
+    def _test_set(self, name: str) -> tuple[Dataset, Images]:
+        if name != HELD_OUT:
+            dataset = self._dataset(name)
+            return dataset, self._images(dataset, "test")
+        source = self._dataset(self.task.config.train)
+        dataset, chosen = held_out_set(source, self.task.config.training.held_out_persons)
+        return dataset, ChosenImages(self._images(source, "train"), chosen)
 
     def _dataset(self, name: str) -> Dataset:
         return load_source(name, self.task.data_dir, self.task.msmt_release, self.task.splits)
@@ -269,7 +280,12 @@ class _Run:
         )
 
     def _training_set(self, dataset: Dataset) -> tuple[Images, np.ndarray]:
-        return self._images(dataset, "train"), np.array([record.person for record in dataset.train])
+        images, ids = self._images(dataset, "train"), np.array([record.person for record in dataset.train])
+        held_out = self.task.config.training.held_out_persons
+        if held_out is None:
+            return images, ids
+        kept, _ = held_out_positions(dataset, held_out)
+        return ChosenImages(images, kept), ids[kept]
 
     def _new_model(self) -> Matcher:
         weights = self.task.weights_file or self.task.config.backbone.weights

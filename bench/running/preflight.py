@@ -10,9 +10,10 @@ from typing import IO, Any
 
 import torch
 
-from bench.config import CellConfig
+from bench.config import HELD_OUT, CellConfig
 from bench.data import Dataset
 from bench.data.cache import load_images
+from bench.data.held_out import held_out_set
 from bench.data.sources import load_source
 from bench.data.splits import files_not_needed
 from bench.environment import cpus
@@ -198,12 +199,22 @@ def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Data
     names |= dict.fromkeys(name for cell in cells for name in tests_of(cell, options.tests))
     if useless := files_not_needed(options.splits, names):
         raise UserError(f"--splits: {useless[0]}, and no run is tested on that; tested on: {', '.join(names)}")
-    datasets = {name: load_source(name, options.data_dir, options.msmt_release, options.splits) for name in names}
+    named = [name for name in names if name != HELD_OUT]
+    datasets = {name: load_source(name, options.data_dir, options.msmt_release, options.splits) for name in named}
+    for config in (cell.config for cell in cells):
+        if config.training.held_out_persons is not None:
+            test, _ = held_out_set(datasets[config.train], config.training.held_out_persons)
+            datasets[_key(config, HELD_OUT)] = test
     kinds = {dataset.standin for dataset in datasets.values()}
     if len(kinds) > 1:
         listed = ", ".join(f"{name} ({dataset.standin or 'real'})" for name, dataset in datasets.items())
         raise UserError(f"real and stand-in data must not meet in one run: {listed}; use another --data-dir for one")
     return datasets
+
+
+def _key(config: CellConfig, name: str) -> str:
+    """What a data set of a run is kept under: its name, unless it is made of the training set's own persons."""
+    return f"{config.training.held_out_persons} of {config.train}" if name == HELD_OUT else name
 
 
 def _check_results(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:
@@ -213,9 +224,12 @@ def _check_results(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> N
         except Unreadable:
             continue  # that run alone fails
         for result in record.tests if record is not None else []:
-            if result.test in task.tests and result.fingerprint != datasets[result.test].fingerprint:
+            if result.test not in task.tests:
+                continue
+            dataset = datasets[_key(task.config, result.test)]
+            if result.fingerprint != dataset.fingerprint:
                 raise UserError(
-                    f"{_changed(result, datasets[result.test])} since {task.cell} was tested on it; to test all anew, "
+                    f"{_changed(result, dataset)} since {task.cell} was tested on it; to test all anew, "
                     f"move {task.results / 'runs'} away or use another --results"
                 )
 
@@ -247,10 +261,13 @@ def _check_budgets(tasks: Sequence[CellTask], footprints: Sequence[Footprint], d
     """Scoring persons in training and images in tests must fit the memory budget that the configuration gives."""
     for task, footprint in zip(tasks, footprints, strict=True):
         settings = task.config.evaluation
+        training = task.config.training
         persons = len({record.person for record in datasets[task.config.train].train})
+        persons = min(persons - (training.held_out_persons or 0), training.sampled_persons or persons)
+        tests = {f"test {name}": datasets[_key(task.config, name)] for name in task.tests}
         asked = {"training": (persons, persons)}
-        asked |= {f"test {name}": (len(datasets[name].query), len(datasets[name].gallery)) for name in task.tests}
-        turned = {f"test {name}" for name in task.tests if datasets[name].both_ways}
+        asked |= {what: (len(dataset.query), len(dataset.gallery)) for what, dataset in tests.items()}
+        turned = {what for what, dataset in tests.items() if dataset.both_ways}
         for what, (queries, gallery) in asked.items():
             try:
                 size = footprint.bytes_per_image(settings.scoring)
@@ -264,7 +281,7 @@ def _decode_images(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> N
     needed = dict.fromkeys(
         (name, split, task.config.input)
         for task in tasks
-        for name, split in [(task.config.train, "train"), *((test, "test") for test in task.tests)]
+        for name, split in [(task.config.train, "train"), *((test, "test") for test in task.tests if test != HELD_OUT)]
     )
     for name, split, size in needed:
         task = tasks[0]

@@ -13,6 +13,7 @@ from typing import Any
 
 import variants
 from bench.config import (
+    HELD_OUT,
     MOST_SEED,
     MOST_THREADS,
     TEST_SETS,
@@ -21,6 +22,7 @@ from bench.config import (
     Option,
     Recipe,
     Settings,
+    Training,
     digest,
     merge,
     one_of,
@@ -36,6 +38,9 @@ from bench.system.paths import expand
 
 TRAINER_NUMERICS = 3
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
+
+LATER_KEYS = ("sampled_persons", "held_out_persons")
+"""Keys of `training` that are in a run's identity only where they are set: older runs keep their names."""
 
 LARGE_SETS = ("cuhk03", "market", "msmt")
 """What a source of several sets is tested on, as far as it holds nothing of them."""
@@ -112,7 +117,13 @@ def tests_of(cell: Cell, asked: Iterable[str] | None) -> tuple[str, ...]:
     """
     if asked is None:
         return cell.tests
-    return checked_tests(cell.config.train, asked)
+    asked = list(dict.fromkeys(asked))
+    if HELD_OUT not in asked:
+        return checked_tests(cell.config.train, asked)
+    if cell.config.training.held_out_persons is None:
+        raise UserError(f"--test {HELD_OUT} needs a number of persons: --set training.held_out_persons=100")
+    others = [name for name in asked if name != HELD_OUT]
+    return HELD_OUT, *checked_tests(cell.config.train, others)
 
 
 def checked_tests(source: str, asked: Iterable[str]) -> tuple[str, ...]:
@@ -130,8 +141,13 @@ def study_tests(study: Study, source: str) -> tuple[str, ...]:
     return checked_tests(source, study.tests) if study.tests else usual_tests(source)
 
 
-def usual_tests(source: str) -> tuple[str, ...]:
-    """The test sets of a source where nobody asks for others: the paper's, or the large sets that are no part of it."""
+def usual_tests(source: str, training: Training | None = None) -> tuple[str, ...]:
+    """The test sets of a source where nobody asks for others: the paper's, or the large sets that are no part of it.
+
+    Where persons are held out from `training`, these alone.
+    """
+    if training is not None and training.held_out_persons is not None:
+        return (HELD_OUT,)
     shown = {persons_of(part) for part in parts_of(source)}
     return TEST_SETS.get(source) or tuple(name for name in LARGE_SETS if name not in shown)
 
@@ -160,7 +176,11 @@ def threads_of(config: CellConfig, at_hand: int | None = None) -> int:
 
 def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> str:
     """Name and folder of a run: readable parts, then the hash of all that can change its numbers."""
-    identity = {"config": config.model_dump(mode="json"), "numerics": numerics, "fingerprint": fingerprint}
+    values = config.model_dump(mode="json")
+    for key in LATER_KEYS:
+        if values["training"][key] is None:
+            del values["training"][key]
+    identity = {"config": values, "numerics": numerics, "fingerprint": fingerprint}
     return id_start(config) + digest(identity)[:12]
 
 
@@ -229,8 +249,10 @@ def _cell(
     )
     weights_file = _weights_file(values)
     numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
-    tests = study_tests(study, train)
-    return Cell(row.label, validate(CellConfig, values, row.label), weights_file, row.head, numerics, tests)
+    config = validate(CellConfig, values, row.label)
+    held_out = config.training.held_out_persons is not None
+    tests = usual_tests(train, config.training) if held_out else study_tests(study, train)
+    return Cell(row.label, config, weights_file, row.head, numerics, tests)
 
 
 def _as_declared(value: Option, default: Option) -> Option:

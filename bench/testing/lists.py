@@ -18,28 +18,34 @@ from bench.journal.lists import BEST, RankedLists, write_lists
 ENTRY = np.dtype([("gallery", "<i4"), ("score", "<f4"), ("rank", "<i4")])
 _RIGHT, _LEFT_OUT = 1, 2
 _READ_AT_ONCE = 2**20
+_BLOCK = 64
 
 
 def ranked_list(
-    row: NDArray, right: NDArray[np.int64], left_out: NDArray[np.int64], wrong: NDArray[np.bool_], others: NDArray
+    row: NDArray,
+    same: NDArray[np.bool_],
+    right: NDArray[np.int64],
+    left_out: NDArray[np.int64],
+    others_at_least: NDArray[np.int64],
 ) -> NDArray:
     """[n] of ENTRY: one query's list as `RankedLists` describes it, from its scores `row` [G].
 
-    `right` and `left_out` are positions in the gallery, ascending; `wrong` [G] marks the images of other persons,
-    `others` has their scores, ascending.
+    `same` [G] marks the images of its person; `right` and `left_out` are the positions, ascending, of those of them
+    that count and that do not. `others_at_least` tells for each right image, the best first, how many of other persons
+    score at least as high.
     """
     right = right[np.argsort(-row[right], kind="stable")]
     right_scores = row[right]
-    shown = min(BEST, len(others))
-    found = np.flatnonzero((row >= others[-shown]) & wrong) if shown else np.empty(0, np.int64)
-    found = found[np.argsort(-row[found], kind="stable")[:shown]]
+    found = np.flatnonzero(row >= _reached_by(row, BEST + len(right) + len(left_out)))
+    found = found[~same[found]]
+    found = found[np.argsort(-row[found], kind="stable")[:BEST]]
     above = np.searchsorted(-right_scores, -row[found], side="left")
-    found_rank = np.arange(1, shown + 1) + above
-    right_rank = np.arange(1, len(right) + 1) + len(others) - np.searchsorted(others, right_scores, side="left")
+    found_rank = np.arange(1, len(found) + 1) + above
+    right_rank = np.arange(1, len(right) + 1) + others_at_least
     best = found_rank <= BEST
     found, found_rank = found[best], found_rank[best]
     if len(left_out):
-        if len(right) + len(others) >= BEST:
+        if len(row) - len(left_out) >= BEST:
             tenth = min(np.min(row[found], initial=np.inf), np.min(right_scores[right_rank <= BEST], initial=np.inf))
             left_out = left_out[row[left_out] > tenth]
         left_out = left_out[np.argsort(-row[left_out], kind="stable")[:BEST]]
@@ -50,6 +56,15 @@ def ranked_list(
     entries["gallery"], entries["score"] = gallery[order], row[gallery[order]]
     entries["rank"] = np.concatenate((found_rank, right_rank, np.zeros(len(left_out), np.int64)))[order]
     return entries
+
+
+def _reached_by(row: NDArray, count: int) -> float:
+    """A score that at least so many images reach, and few more, found without going through all of them in order."""
+    blocks = len(row) // _BLOCK
+    if blocks <= count:
+        return -np.inf
+    highest = row[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
+    return np.partition(highest, blocks - count)[blocks - count]
 
 
 @dataclass
@@ -183,8 +198,9 @@ def _of_all(
 
 
 def _below(data_dir: Path, records: Sequence[ImageRecord]) -> list[str]:
-    start = f"{data_dir.as_posix()}/"
-    return [record.path.as_posix().removeprefix(start) for record in records]
+    start = f"{data_dir}{os.sep}"
+    paths = [str(record.path).removeprefix(start) for record in records]
+    return paths if os.sep == "/" else [path.replace(os.sep, "/") for path in paths]
 
 
 def _store(folder: Path, lists: RankedLists, swapped: RankedLists | None = None) -> str:

@@ -1,7 +1,7 @@
 """Rank-1, CMC, mAP and mINP of single-query person re-identification (PROTOCOL, section 4).
 
-Everything follows from counts: how many gallery images score at least as high as each match. So a query needs one
-sort of its scores, and queries can be ranked as they are scored.
+Everything follows from counts: how many gallery images score at least as high as each match. So a query's scores need
+no sorting where its matches are few, and queries can be ranked as they are scored.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from bench.testing.lists import ENTRY, Lists, ranked_list
 
 CMC_RANKS = 20
+MANY_MATCHES = 150
+"""From about so many matches of a query on, sorting all scores takes less time than counting those above each."""
 
 
 @dataclass(frozen=True)
@@ -98,19 +100,20 @@ def rank_queries(
     rows = []
     for position, row in enumerate(scores):
         same = gallery_ids == query_ids[position]
-        same_camera = gallery_cams[own := np.flatnonzero(same)] == query_cams[position]
-        right = own[~same_camera]
-        matches = np.sort(row[right])[::-1]
-        if len(matches):
-            wrong = ~same
-            others = np.sort(row[wrong])
-            first, last, *precisions = _one_query(matches, others)
-            sizes = len(matches) + len(others), len(matches)
+        own = np.flatnonzero(same)
+        same_camera = gallery_cams[own] == query_cams[position]
+        right, entries = own[~same_camera], np.empty(0, ENTRY)
+        if len(right):
+            matches = np.sort(row[right])[::-1]
+            others_at_least = _at_least(row, matches) - _at_least_sorted(np.sort(row[own]), matches)
+            first, last, *precisions = _one_query(matches, others_at_least)
+            sizes = len(right) + len(row) - len(own), len(right)
             of_query = query_ids[position], query_cams[position]
             rows.append((position + first_index, first, *precisions, *sizes, last, *of_query))
+            if lists is not None:
+                entries = ranked_list(row, same, right, own[same_camera], others_at_least)
         if lists is not None:
-            known = (right, own[same_camera], wrong, others) if len(matches) else None
-            lists.parts.append(ranked_list(row, *known) if known else np.empty(0, ENTRY))
+            lists.parts.append(entries)
     kinds = (np.int64, np.int64, np.float64, np.float64, *[np.int64] * 5)
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
     return QueryRanks(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
@@ -146,10 +149,20 @@ def chance_level(queries: QueryRanks) -> tuple[float, float]:
     return float((k / n).mean()), float(((harmonic + others * (n - harmonic)) / n).mean())
 
 
-def _one_query(matches: NDArray, others: NDArray) -> tuple[int, int, float, float]:
-    """First and last rank, average precisions; from the matches' scores (descending) and the others' (ascending)."""
-    others_at_least = len(others) - np.searchsorted(others, matches, side="left")
-    matches_at_least = len(matches) - np.searchsorted(matches[::-1], matches, side="left")
+def _at_least(row: NDArray, matches: NDArray) -> NDArray[np.int64]:
+    """[n]: how many of all scores are at least as high as each of the matches'."""
+    if len(matches) > MANY_MATCHES:
+        return _at_least_sorted(np.sort(row), matches)
+    return np.array([np.count_nonzero(row >= match) for match in matches])
+
+
+def _at_least_sorted(ascending: NDArray, matches: NDArray) -> NDArray[np.int64]:
+    return len(ascending) - np.searchsorted(ascending, matches, side="left")
+
+
+def _one_query(matches: NDArray, others_at_least: NDArray[np.int64]) -> tuple[int, int, float, float]:
+    """First and last rank, average precisions; from the matches' scores, descending, and how many others reach each."""
+    matches_at_least = _at_least_sorted(matches[::-1], matches)
     precision = matches_at_least / (matches_at_least + others_at_least)
     # Without ties: precision just before each match, where the trapezoid of its recall step begins.
     before = np.arange(len(matches))

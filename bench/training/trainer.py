@@ -34,6 +34,8 @@ from bench.training.sampler import GraphSampler
 
 CALIBRATION_BATCHES = 16
 """Batches from which an untrained network takes its batch-norm statistics."""
+WORTH_TELLING_SECONDS = 10.0
+"""Length of an epoch's sampling from which on it is told."""
 LEAST_TAKEN = 0.1
 """Share of the steps that must have been taken for a network to count as trained."""
 
@@ -93,20 +95,22 @@ class Trainer:
         self.model, self.config, self.images, self.ids, self.folder = model, config, images, ids, folder
         self.pulse = pulse or Pulse()
         settings = config.training
-        self.sampler = GraphSampler(ids, settings.persons, settings.images, config.seed)
-        self.steps_per_epoch = min(len(self.sampler.people), settings.steps_per_epoch or len(self.sampler.people))
+        self.sampler = GraphSampler(ids, settings.persons, settings.images, config.seed, settings.sampled_persons)
+        self.steps_per_epoch = min(self.sampler.among, settings.steps_per_epoch or self.sampler.among)
         self.optimizer = Optimizer(model, config, self.steps_per_epoch)
         self.watch = Stopwatch(model.device)
         self.finished_epochs, self.segments, self.peak_bytes = 0, 1, 0
         self.epoch: _Epoch | None = None
         self.lines: list[dict[str, Any]] = []
+        self.progress = QUIET
 
     def run(self, progress: Progress = QUIET) -> Trained:
         """Train to the end. Raises CellFailed for a loss or gradient that is not finite, or if hardly a step was taken.
 
         Steps that fp16 skips count as steps of their epoch, but the learning rates' schedule does not go on with them.
         """
-        random_state = self._resume(progress)
+        self.progress = progress
+        random_state = self._resume()
         reset_peak(self.model.device)
         steps = self.config.training.epochs * self.steps_per_epoch
         with progress.bar(steps, "train", "step", self._steps_done()) as bar, self.pulse.interruption.deferred():
@@ -151,12 +155,21 @@ class Trainer:
     def _sample(self, number: int) -> NDArray[np.int64]:
         """The batches of an epoch."""
         self._enter("sampling")
+        before = self.watch.seconds.get("sampling", 0.0)
         with self.watch.phase("sampling"):
-            return self.sampler.epoch(number, self._neighbours(number), self.steps_per_epoch)
+            batches = self.sampler.epoch(number, self._neighbours(number), self.steps_per_epoch)
+        seconds = self.watch.seconds["sampling"] - before
+        if number == 0 and seconds >= WORTH_TELLING_SECONDS:
+            persons = self.sampler.among
+            self.progress.say(
+                f"the pairs of {persons:,} persons were scored in {seconds / 60:.1f} min, as before every epoch of "
+                f"{self.steps_per_epoch:,} steps; --set training.sampled_persons=N scores those of N at random"
+            )
+        return batches
 
     def _enter(self, phase: Literal["sampling", "training"]) -> None:
         epochs = self.config.training.epochs
-        steps = epochs * self.steps_per_epoch if phase == "training" else len(self.sampler.people) ** 2
+        steps = epochs * self.steps_per_epoch if phase == "training" else self.sampler.among**2
         done = self._steps_done() if phase == "training" else 0
         self.pulse.enter(Place(phase=phase, epoch=self.finished_epochs + 1, epochs=epochs, done=done, total=steps))
 
@@ -175,7 +188,7 @@ class Trainer:
         return self.optimizer.step(mean_of_finite(loss_per_query), hit, place)
 
     def _neighbours(self, epoch: int) -> NDArray[np.int64]:
-        """[persons, P]: each person and those nearest to it, by the present model's scores in evaluation mode.
+        """[persons of the epoch, P]: each and those nearest to it, by the present model's scores in evaluation mode.
 
         One image of each person is scored against one of every other; of the scores only a chunk is ever held.
         """
@@ -194,8 +207,11 @@ class Trainer:
             partial.save(rows, {"sampling": self.watch.so_far()["sampling"] - before}, unfinished)
             return f"epoch {epoch + 1} sampling {unfinished.place}"
 
-        for first, scores in scorer.chunks(sum(map(len, parts)), chunk, keep=keep):
-            parts.append(self.sampler.neighbours(scores.numpy(), first))
+        done = sum(map(len, parts))
+        what = f"sample for epoch {epoch + 1}"
+        with self.progress.bar(self.sampler.among**2, what, "pair", done * self.sampler.among) as bar:
+            for first, scores in scorer.chunks(done, chunk, bar.update, keep):
+                parts.append(self.sampler.neighbours(scores.numpy(), first))
         scorer.close()
         return np.concatenate(parts)
 
@@ -223,7 +239,7 @@ class Trainer:
             "random": random_states(self.model.device),
         }
 
-    def _resume(self, progress: Progress) -> dict[str, Any] | None:
+    def _resume(self) -> dict[str, Any] | None:
         """Take up the last checkpoint; returns the random states in the middle of an epoch, else None."""
         state = load_checkpoint(self.folder / CHECKPOINT, self.model.device)
         if state is None:
@@ -234,7 +250,7 @@ class Trainer:
             )
         if "cell" not in state:
             # An earlier version's: nothing in it proves that it is this run's.
-            progress.say(f"{self.folder / CHECKPOINT} does not say whose it is; training begins anew")
+            self.progress.say(f"{self.folder / CHECKPOINT} does not say whose it is; training begins anew")
             return None
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 import variants
-from bench.config import parse_overrides
+from bench.config import HELD_OUT, digest, parse_overrides
 from bench.errors import UserError
 from bench.study.definition import load_preset, load_study, preset_names
 from bench.study.plan import cell_id, parse_seeds, plan, request_key, resolve
+from bench.study.plan import tests_of as sets_of
 
 
 def cells(study="table2", preset=None, overrides=(), **choice):
@@ -108,6 +109,29 @@ def test_a_default_said_aloud_is_the_same_run():
     plain = cells(select=["TransMatcher"], seeds=[0])[0]
     said = cells(select=["TransMatcher"], seeds=[0], overrides=["options.heads=1", "training.epochs=15"])[0]
     assert identity(plain) == identity(said)
+
+
+def test_keys_that_are_younger_than_ids_are_in_them_only_where_set():
+    plain = cells(select=["ViT"], seeds=[0])[0]
+    for key in ("sampled_persons", "held_out_persons"):
+        said = cells(select=["ViT"], seeds=[0], overrides=[f"training.{key}=null"])[0]
+        other = cells(select=["ViT"], seeds=[0], overrides=[f"training.{key}=100"])[0]
+        assert identity(plain) == identity(said) != identity(other)
+    values = plain.config.model_dump(mode="json")
+    for key in ("sampled_persons", "held_out_persons"):
+        del values["training"][key]
+    config = resolve(plain.config, "cpu", False)
+    values["training"]["precision"], values["threads"] = config.training.precision, config.threads
+    whole = {"config": values, "numerics": plain.numerics, "fingerprint": "f" * 64}
+    assert cell_id(config, plain.numerics, "f" * 64).endswith(digest(whole)[:12])
+
+
+def test_runs_that_hold_persons_out_are_tested_on_them_alone_unless_others_are_asked_for():
+    cell = cells(select=["ViT"], seeds=[0], overrides=["training.held_out_persons=9"])[0]
+    assert cell.tests == sets_of(cell, None) == (HELD_OUT,)
+    assert sets_of(cell, ["market", HELD_OUT]) == (HELD_OUT, "market")
+    with pytest.raises(UserError, match=r"--test held_out needs .*--set training\.held_out_persons="):
+        sets_of(cells(select=["ViT"], seeds=[0])[0], [HELD_OUT])
 
 
 def test_auto_and_what_it_resolves_to_are_the_same_request():

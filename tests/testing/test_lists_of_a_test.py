@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cut_at import CutAt
 
 from bench.config import Evaluation
-from bench.data import Dataset
+from bench.data import Dataset, ImageRecord
 from bench.errors import CellFailed
 from bench.journal.lists import Entry, lists_of, lists_path, read_lists
 from bench.system.signals import Interrupted
 from bench.testing.again import OtherNumbers
 from bench.testing.evaluator import evaluate
-from bench.testing.lists import ENTRY, Lists
+from bench.testing.lists import ENTRY, Lists, ListSpool
 from bench.testing.metrics import rank_queries
 
 
@@ -55,13 +57,15 @@ def test_at_most_ten_left_out_images_are_shown_and_only_above_the_tenth():
     assert few == [(0, 0), (2, 1), (1, 2)]
 
 
-@pytest.mark.parametrize("values", [1000, 12, 1])
-def test_lists_are_the_gallery_sorted_as_the_metrics_count(values):
+@pytest.mark.parametrize(
+    ("values", "images", "persons"), [(1000, 120, 6), (12, 120, 6), (1, 120, 6), (9000, 4000, 400)]
+)
+def test_lists_are_the_gallery_sorted_as_the_metrics_count(values, images, persons):
     """Against a plain sort of the whole gallery, with few and many ties; ranks are the record's."""
     draws = np.random.default_rng(values)
-    query, gallery = draws.integers(0, 6, (2, 40)), draws.integers(0, 6, (2, 120))
+    query, gallery = draws.integers(0, persons, (2, 40)), draws.integers(0, persons, (2, images))
     query[1], gallery[1] = query[1] % 3, gallery[1] % 3
-    scores = draws.integers(0, values, (40, 120)).astype(np.float32)
+    scores = draws.integers(0, values, (40, images)).astype(np.float32)
     lists = Lists()
     ranks = rank_queries(scores, query[0], gallery[0], query[1], gallery[1], lists=lists)
     for at, part in enumerate(lists.parts):
@@ -76,6 +80,28 @@ def test_lists_are_the_gallery_sorted_as_the_metrics_count(values):
             ranks.first_rank[row], ranks.last_rank[row], ranks.matches_left[row],
         )  # fmt: skip
         assert part["score"].tolist() == scores[at][part["gallery"]].tolist()
+
+
+def test_an_entry_takes_less_than_200_bytes_on_disk(tmp_path):
+    """With seven gallery images a query and names as long as MSMT17's; scores that do not compress."""
+    draws = np.random.default_rng(0)
+    query, gallery = ((draws.integers(0, 40, count), draws.integers(0, 15, count)) for count in (150, 1050))
+    spool = ListSpool(tmp_path / "spool")
+    spool.begin()
+    lists = Lists()
+    scores = draws.random((150, 1050), dtype=np.float32)
+    rank_queries(scores, query[0], gallery[0], query[1], gallery[1], lists=lists)
+    spool.append(lists)
+    sides = [
+        tuple(
+            ImageRecord(Path(f"/data/MSMT17_V1/test/{person:04}/{person:04}_{at:03}_0303morning.jpg"), person, camera)
+            for at, (person, camera) in enumerate(zip(side[0].tolist(), side[1].tolist(), strict=True))
+        )
+        for side in (query, gallery)
+    ]
+    spool.store(Dataset("msmt", Path("/data"), (), *sides, "f" * 64), Path("/data"), tmp_path)
+    assert lists_path(tmp_path, "msmt").stat().st_size / len(lists.entries) < 200
+    assert read_lists(tmp_path, "msmt").gallery_path[0].startswith("MSMT17_V1/test/00")
 
 
 def test_a_query_without_a_match_has_no_list():

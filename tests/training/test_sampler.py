@@ -116,3 +116,25 @@ def test_neighbours_are_the_same_whether_scores_come_at_once_or_in_chunks():
     parts = [sampler.neighbours(scores[first : first + 4], first) for first in (0, 4, 8)]
     np.testing.assert_array_equal(np.concatenate(parts), sampler.neighbours(scores))
     assert sampler.neighbours(scores)[:, 0].tolist() == list(range(9))
+
+
+def test_an_epoch_can_know_a_random_part_of_the_persons_only():
+    ids = np.repeat(np.arange(40) * 2, 5)
+    sampler, scores = GraphSampler(ids, 4, 2, 1, among=10), np.random.default_rng(0).normal(size=(10, 10))
+    known = [sampler.known(epoch) for epoch in (0, 0, 1)]
+    assert np.array_equal(known[0], known[1]) and not np.array_equal(known[0], known[2])
+    assert ids[sampler.representatives(0)].tolist() == (2 * known[0]).tolist()
+    batches = sampler.epoch(0, sampler.neighbours(scores))
+    assert batches.shape == (10, 8)
+    assert sorted(ids[batches[:, 0]]) == (2 * known[0]).tolist()
+    others = np.where(np.eye(10, dtype=bool), -np.inf, scores)
+    for batch in batches:
+        leader = int(np.flatnonzero(2 * known[0] == ids[batch[0]])[0])
+        assert ids[batch[2]] == 2 * known[0][np.argmax(others[leader])]
+
+
+def test_more_persons_than_there_are_is_all_of_them():
+    ids = np.repeat(np.arange(6), 5)
+    part, whole = GraphSampler(ids, 4, 2, 1, among=7), GraphSampler(ids, 4, 2, 1)
+    scores = scores_of(whole)
+    assert np.array_equal(batches_of(part, 0, scores), batches_of(whole, 0, scores))
