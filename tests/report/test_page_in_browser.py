@@ -130,13 +130,15 @@ def test_cameras_choose_queries(opened):
 
 
 def test_a_share_of_mistakes_by_camera_pair_leads_to_its_queries(opened):
+    everything = len(all_of(opened, "#queries button"))
     matrix = next(item for item in all_of(opened, ".cameras") if item.is_displayed())
     one(matrix, "summary").click()
     cell = one(matrix, "[data-asked]:has(button)")
     one(cell, "button").click()
     for name, key in (("query-camera", "data-asked"), ("gallery-camera", "data-mistaken")):
         assert one(opened, f"select[name='{name}']").get_attribute("value") == cell.get_attribute(key)
-    assert "of 12 queries" in one(opened, "#number").text and all_of(opened, "#queries button")
+    assert 0 < len(all_of(opened, "#queries button")) < everything
+    assert one(opened, "#number").text.endswith(f"of {everything} queries")
     assert f"camera {cell.get_attribute('data-asked')}" in one(opened, ".asked").text
 
 
