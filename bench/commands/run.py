@@ -96,6 +96,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    _add_cluster(parser)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("on a cluster", "Submits what lacks results and returns at once.")
     group.add_argument(
         "--cluster",
