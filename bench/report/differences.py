@@ -52,7 +52,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value or a difference, in percent points, with a 95 % interval. `seed` is None for that over all `seeds`."""
+    """A value or a difference, in percent points, with a 95 % interval.
+
+    `seed` is None for that over all `seeds`; of one seed that is the seed's own.
+    """
 
     measure: Measure
     seed: int | None
@@ -78,28 +81,22 @@ class ComparedRow:
     name: str
     seeds: tuple[int, ...]
     headline: tuple[Estimate, ...]
-    """mAcc, or what pictures show in its place: of each seed, and over several seeds of all, last."""
+    """mAcc, or what pictures show in its place: of each seed, and last over all seeds; () where none has it."""
     letters: str = ""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The differences first minus second; both are positions in `Differences.rows`. None where nothing is common."""
+    """The differences first minus second; both are positions in `Differences.rows`."""
 
     first: int
     second: int
     differences: tuple[Estimate, ...]
 
     def of(self, key: str, test: str = "", seed: int | None = None) -> Estimate | None:
-        """The difference of a measure over all common seeds, or of one seed; `test` "" for that over all test sets."""
-        found = [
-            item
-            for item in self.differences
-            if item.measure.key == key and (not test or item.measure.tests == (test,)) and bool(test) == _single(item)
-        ]
-        if seed is None:
-            return next((item for item in found if item.seed is None), found[0] if len(found) == 1 else None)
-        return next((item for item in found if item.seed == seed), None)
+        """The difference in rank1 or mAP on a test set, or in mAcc: over all common seeds or of one; None without."""
+        measured = (item for item in self.differences if item.measure.key == key and item.seed == seed)
+        return next((item for item in measured if key == MACC.key or item.measure.tests == (test,)), None)
 
 
 @dataclass(frozen=True)
@@ -180,6 +177,8 @@ class _Wanted:
     rows: tuple[int, ...]
     measure: Measure
     seeds: tuple[int, ...]
+    overall: bool = False
+    """Over all seeds, even where they are one."""
 
 
 class _Comparison:
@@ -199,9 +198,7 @@ class _Comparison:
         headlines = [headline_measure(self.board, row) for row in self.rows]
         own = [item for at, measure in enumerate(headlines) for item in self._wanted((at,), [measure])]
         between = [
-            item
-            for pair in combinations(range(len(self.rows)), 2)
-            for item in self._wanted(pair, self._measures(pair))
+            item for pair in combinations(range(len(self.rows)), 2) for item in self._wanted(pair, self._measures(pair))
         ]
         found = self._estimates([*own, *between])
         pairs = [
@@ -272,7 +269,7 @@ class _Comparison:
         for measure in measures:
             seeds = self._seeds(rows, measure)
             wanted += [_Wanted(rows, measure, (seed,)) for seed in seeds]
-            wanted += [_Wanted(rows, measure, seeds)] if len(seeds) > 1 else []
+            wanted += [_Wanted(rows, measure, seeds, overall=True)] if seeds else []
         return wanted
 
     def _contrast(self, wanted: _Wanted) -> Floats:
@@ -297,7 +294,7 @@ class _Comparison:
             for column, item in enumerate(part):
                 made[item] = self._estimate(item, found, column, float(p_values[column]))
         for item in [item for item in wanted if len(item.seeds) > 1]:
-            each = [made[replace(item, seeds=(seed,))].value for seed in item.seeds]
+            each = [made[replace(item, seeds=(seed,), overall=False)].value for seed in item.seeds]
             whole = crossed(each, made[item].person_error, made[item].persons)
             made[item] = replace(made[item], value=whole.value, low=whole.low, high=whole.high, p=whole.p)
         return made
@@ -306,7 +303,7 @@ class _Comparison:
         used = [self.places[wanted.rows[0], wanted.seeds[0], test][0] for test in wanted.measure.tests]
         return Estimate(
             wanted.measure,
-            wanted.seeds[0] if len(wanted.seeds) == 1 else None,
+            None if wanted.overall else wanted.seeds[0],
             wanted.seeds,
             float(found.value[column]),
             float(found.low[column]),
@@ -332,15 +329,8 @@ def _queries_of(result: TestResult) -> tuple[object, ...]:
     return result.test, result.fingerprint, splits, tuple(result.query_index), tuple(result.query_person)
 
 
-def _single(item: Estimate) -> bool:
-    return item.measure.key != MACC.key
-
-
 def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs with Holm's correction, over all that share a measure and a seed.
-
-    A pair with one common seed stands, for what is over all seeds, with that one.
-    """
+    """The pairs with Holm's correction, over all that share a measure and a seed."""
     families: dict[tuple[str, tuple[str, ...], int | None], list[tuple[int, int]]] = {}
     for at, pair in enumerate(pairs):
         for number, item in enumerate(pair.differences):

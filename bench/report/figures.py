@@ -12,13 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from bench.report.board import Board, Row
 from bench.report.columns import PAIR_RATE, TIME, Quantity
 from bench.report.curve_pictures import draw_curves
-from bench.report.labels import Dot, legible, place_labels
+from bench.report.differences import differences
+from bench.report.labels import Dot, legible, place_labels, write_values
 from bench.report.model import PICTURES
 from bench.report.pictures import COLOURS, TITLE_WIDTH, Headline, files_of, headline, title
 from bench.report.titles import source_title
@@ -56,14 +56,11 @@ def _bars(board: Board, rows: Sequence[Row], shown: Headline) -> Figure:
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     for position, row in enumerate(rows):
-        summary = shown.summary(row)
-        axes.barh(position, summary.mean, color=COLOURS[row.kind], height=0.62)
-        if summary.spread is not None:
-            axes.errorbar(summary.mean, position, xerr=summary.spread, color="black", capsize=3, linewidth=1.2)
-        edge = summary.mean + (summary.spread or 0)
-        axes.annotate(
-            f"{summary.mean:.1f}", (edge, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9
-        ).set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        mean = shown.summary(row).mean
+        below, above = _interval(board, row, mean)
+        axes.barh(position, mean, color=COLOURS[row.kind], height=0.62)
+        if below or above:
+            axes.errorbar(mean, position, xerr=[[below], [above]], color="black", capsize=3, linewidth=1.2)
     published = [(value, at) for at, row in enumerate(rows) if (value := shown.published(row)) is not None]
     if published:
         axes.scatter(
@@ -82,10 +79,33 @@ def _bars(board: Board, rows: Sequence[Row], shown: Headline) -> Figure:
     axes.set_xlabel(shown.title)
     axes.grid(axis="x", color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)
-    _legend(axes, rows, bool(published))
+    _legend(board, axes, rows, bool(published))
     text, colour = title(board, "accuracy", speeds=False)
     axes.set_title(text, loc="left", fontsize=10.5, color=colour)
+    ends = []
+    for row in rows:
+        mean = shown.summary(row).mean
+        ends.append((mean, mean + _interval(board, row, mean)[1], shown.published(row)))
+    write_values(figure, axes, ends)
     return figure
+
+
+def _interval(board: Board, row: Row, mean: float) -> tuple[float, float]:
+    """How far the 95 % interval of a row reaches below and above its mean; nothing for records without persons."""
+    found = differences(board).of_row(row)
+    if found is None or not found.headline:
+        return 0.0, 0.0
+    whole = found.headline[-1]
+    return max(0.0, mean - whole.low), max(0.0, whole.high - mean)
+
+
+def _bar_meaning(board: Board) -> str:
+    """What the error bars of a board's pictures are, "" where it has none."""
+    rows = [row for row in differences(board).rows if row.headline]
+    if not rows:
+        return ""
+    several = any(len(row.headline[-1].seeds) > 1 for row in rows)
+    return "95 % interval: persons\nand trainings (seeds)" if several else "95 % interval: persons\n(one training)"
 
 
 def _level_lines(board: Board, shown: Headline, axes: Axes) -> None:
@@ -99,7 +119,7 @@ def _level_lines(board: Board, shown: Headline, axes: Axes) -> None:
             axes.axvline(summary.mean, color=colour, linestyle=style, linewidth=1.4, label=row.label)
 
 
-def _legend(axes: Axes, rows: Sequence[Row], published: bool) -> None:
+def _legend(board: Board, axes: Axes, rows: Sequence[Row], published: bool) -> None:
     handles, _ = axes.get_legend_handles_labels()
     named = [Patch(color=COLOURS["study"], label="measured")]
     if any(row.kind == "outside" for row in rows):
@@ -108,6 +128,8 @@ def _legend(axes: Axes, rows: Sequence[Row], published: bool) -> None:
         named.append(
             Line2D([], [], marker="D", linestyle="", markerfacecolor="white", color=COLOURS["published"], label="paper")
         )
+    if meaning := _bar_meaning(board):
+        named.append(Line2D([], [], marker="|", markersize=8, color="black", linewidth=1.2, label=meaning))
     axes.legend(handles=[*named, *handles], loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
 
 
@@ -121,10 +143,13 @@ def _tradeoff(board: Board, rows: Sequence[Row], shown: Headline) -> Figure:
     dots = []
     for (left, right), (train, own) in zip(grid, groups.items(), strict=True):
         names = [legible(row.label if train else board.name_of(row)) for row in own]
-        dots.append((left, _scatter(own, names, shown, PAIR_RATE, left, "pairs matched per second (more is better)")))
+        dots.append(
+            (left, _scatter(board, own, names, shown, PAIR_RATE, left, "pairs matched per second (more is better)"))
+        )
         time = f"training time in {unit} (less is better)"
-        dots.append((right, _scatter(own, names, shown, TIME, right, time, factor)))
-        left.set_ylabel(shown.title)
+        dots.append((right, _scatter(board, own, names, shown, TIME, right, time, factor)))
+        meaning = _bar_meaning(board).replace("\n", " ")
+        left.set_ylabel("\n".join(filter(None, [shown.title, meaning])))
         if train:
             left.set_title(f"trained on {legible(source_title(train), TITLE_WIDTH)}", loc="left", fontsize=10)
     text, colour = title(board, "accuracy against cost", speeds=True)
@@ -144,6 +169,7 @@ def _groups(board: Board, rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _scatter(
+    board: Board,
     rows: Sequence[Row],
     names: Sequence[str],
     shown: Headline,
@@ -162,8 +188,10 @@ def _scatter(
         for row, name, paid, gained in found
         if paid is not None and paid.mean > 0
     ]
+    reach = {id(row): _interval(board, row, gained.mean) for row, _, _, gained in points}
     for row, _, x, gained in points:
-        axes.errorbar(x, gained.mean, yerr=gained.spread, fmt="o", color=COLOURS[row.kind], markersize=6, capsize=2)
+        ends = [[end] for end in reach[id(row)]]
+        axes.errorbar(x, gained.mean, yerr=ends, fmt="o", color=COLOURS[row.kind], markersize=6, capsize=2)
     if points:
         lowest, highest = min(x for _, _, x, _ in points), max(x for _, _, x, _ in points)
         axes.set_xscale("log")
@@ -173,4 +201,4 @@ def _scatter(
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < 100 * lowest else (1,)))
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}" if x < 1000 else EngFormatter(sep="")(x))
         axes.xaxis.set_minor_formatter(NullFormatter())
-    return [Dot(name, x, gained.mean, gained.spread or 0.0) for _, name, x, gained in points]
+    return [Dot(name, x, gained.mean, *reach[id(row)]) for row, name, x, gained in points]

@@ -21,6 +21,9 @@ PLACES = [(distance, angle) for distance in (7, 14, 24, 36, 50, 70) for angle in
 """Where a name may stand, nearest first: points from its dot, degrees."""
 
 
+DIAMOND = 8
+"""Half width of a published value's mark with its edge, in pixels at the figure's own resolution."""
+
 NAME_WIDTH = 40
 """Characters of a name's line."""
 
@@ -36,12 +39,13 @@ def legible(text: str, width: int = NAME_WIDTH) -> str:
 
 @dataclass(frozen=True)
 class Dot:
-    """A dot with its name; `spread` is the half length of its error bar. In data coordinates."""
+    """A dot with its name; its error bar reaches so far `below` and `above` it. In data coordinates."""
 
     name: str
     x: float
     y: float
-    spread: float
+    below: float
+    above: float
 
 
 def place_labels(figure: Figure, axes: Axes, dots: Sequence[Dot]) -> None:
@@ -73,8 +77,31 @@ def place_labels(figure: Figure, axes: Axes, dots: Sequence[Dot]) -> None:
 def _boxes(axes: Axes, dot: Dot) -> list[Bbox]:
     """What a dot and its error bar cover, in pixels."""
     x, y = axes.transData.transform((dot.x, dot.y))
-    _, low = axes.transData.transform((dot.x, dot.y - dot.spread))
-    return [Bbox.from_bounds(x - 6, y - 6, 12, 12), Bbox.from_extents(x - 3, low, x + 3, 2 * y - low)]
+    _, low = axes.transData.transform((dot.x, dot.y - dot.below))
+    _, high = axes.transData.transform((dot.x, dot.y + dot.above))
+    return [Bbox.from_bounds(x - 6, y - 6, 12, 12), Bbox.from_extents(x - 3, low, x + 3, high)]
+
+
+def write_values(figure: Figure, axes: Axes, bars: Sequence[tuple[float, float, float | None]]) -> None:
+    """Write the value of each horizontal bar, at heights 0, 1, ..., behind the first of its marks that leaves room.
+
+    `bars` are (value, end of its error bar, published value or None): the value stands behind the error bar, or behind
+    the diamond of the published value where that would lie in the way. Call it last, as `place_labels`.
+    """
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    for height, (value, end, published) in enumerate(bars):
+        label = axes.annotate(
+            f"{value:.1f}", (end, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9
+        )
+        label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        if published is None:
+            continue
+        x, y = axes.transData.transform((published, height))
+        diamond = Bbox.from_bounds(x - DIAMOND, y - DIAMOND, 2 * DIAMOND, 2 * DIAMOND)
+        if diamond.overlaps(label.get_window_extent(canvas.get_renderer())):
+            # In points from the diamond's middle: its half width, and the usual distance.
+            label.xy, label.xyann = (published, height), (DIAMOND * 72 / figure.dpi + 3, 0)
 
 
 def _put(label: Annotation, distance: float, angle: float) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from bench.report import notes
 from bench.report.board import Board, Row
 from bench.report.columns import AVERAGES, COSTS, EXTRA, MACC, PER_TEST, SPLITS, TIME, Quantity
+from bench.report.difference_entries import difference_values, lettered, letters_legend, matrix_of
+from bench.report.differences import differences
 from bench.report.entries import (
     Field,
     Line,
@@ -18,18 +21,20 @@ from bench.report.entries import (
     paper_hours,
     seeds,
 )
-from bench.report.model import MISSING, Column, Footnotes, Table, Text, Value
+from bench.report.model import MISSING, Column, DifferenceValue, Footnotes, Table, Text, Value
 from bench.report.pairs import pair_columns
 from bench.report.titles import set_title, source_title
 from bench.report.values import accuracy_values, value_of
 
 
 def tables(board: Board, columns: Sequence[str] = ()) -> list[Table]:
-    """All tables of a board; those of splits and of levels before training only where some were measured.
+    """All tables of a board; those of differences, splits and levels before training only where some were measured.
 
     `columns` are keys of accuracies (`EXTRA`) to show besides.
     """
     made = [accuracy_table(board, columns), cost_table(board)]
+    if len(differences(board).rows) > 1:
+        made.append(differences_table(board))
     if any(result.splits for row in board.rows for test in board.tests for result in row.results(test)):
         made.append(splits_table(board))
     untrained = any(row.results(test, "untrained") for row in board.rows for test in board.tests)
@@ -57,7 +62,8 @@ def accuracy_table(board: Board, columns: Sequence[str] = ()) -> Table:
         *_means(board),
         Field(Column("seeds"), seeds),
     ]
-    return _table(board, "accuracy", "accuracy in %", board.rows, fields, accuracy_values(board))
+    table = _table(board, "accuracy", "accuracy in %", board.rows, fields, accuracy_values(board))
+    return replace(table, explained=letters_legend(board))
 
 
 def _means(board: Board) -> list[Field[Row]]:
@@ -65,8 +71,9 @@ def _means(board: Board) -> list[Field[Row]]:
     if board.study.averages:
         wanted = [AVERAGES[key] for key in board.study.accuracies]
         return [field for quantity in wanted for field in accuracy_fields(board, quantity, "", quantity.group)]
+    of_all = accuracy_fields(board, MACC, "", "all test sets")
     return [
-        *accuracy_fields(board, MACC, "", "all test sets"),
+        *(lettered(board, field) if at == 0 else field for at, field in enumerate(of_all)),
         Field(Column("best", "all test sets", long="mAcc, best seed"), best),
     ]
 
@@ -135,6 +142,16 @@ def _seed_spread(quantity: Quantity) -> Callable[[tuple[Row, str], Footnotes], T
         return Text(quantity.show(summary.spread) if summary and summary.spread is not None else MISSING)
 
     return entry
+
+
+def differences_table(board: Board) -> Table:
+    """Each row minus each other in mAcc: over all seeds, and below that of each seed; its values are all measures."""
+    matrix = matrix_of(board)
+    what = "differences in mAcc, row minus column, in percent points"
+    table = _table(board, "differences", what, matrix.lines, matrix.fields, ())
+    return replace(
+        table, values=tuple(difference_values(board)), explained=matrix.explained, value_kind=DifferenceValue
+    )
 
 
 def untrained_table(board: Board) -> Table:

@@ -15,12 +15,14 @@ PICTURES = {"figures": (".png", ".pdf"), "html": (".webp",)}
 
 CHANCE = "†"
 OUTSIDE = "*"
+APART = "≠"
 LITERATURE = "‡"
 MISSING = "·"
 
 LEGEND = {
     CHANCE: "mAP not above chance by two standard errors (over queries, mean of the seeds)",
     OUTSIDE: "not a row of the paper's table as this version of the suite plans it",
+    APART: "told apart: their mAcc differs at 5 %, Holm-corrected over the table's pairs",
     LITERATURE: "copied from the literature, not run here",
     MISSING: "not measured",
     "±": "sample standard deviation over the seeds",
@@ -83,6 +85,36 @@ class Value:
 
 
 @dataclass(frozen=True)
+class DifferenceValue:
+    """One line of a CSV file of differences: method minus other, in percent points, unrounded."""
+
+    study: str
+    preset: str
+    overrides: str
+    standin: str
+    method: str
+    train: str
+    other: str
+    other_train: str
+    test: str
+    """Empty for mAcc, which is over all test sets."""
+    quantity: str
+    unit: str
+    seed: str
+    """A number, or "all"."""
+    seeds: int
+    difference: float
+    low: float
+    high: float
+    """Ends of the 95 % interval: of one seed that of the persons drawn, of several that of persons and trainings."""
+    p: float
+    p_holm: float
+    """Corrected for all pairs of the table with the same quantity, test set and seed."""
+    persons: int
+    queries: int
+
+
+@dataclass(frozen=True)
 class Table:
     """A table with all that has to be said of it. `banner` warns of stand-in data, None for real data."""
 
@@ -91,14 +123,17 @@ class Table:
     banner: str | None
     columns: tuple[Column, ...]
     rows: tuple[tuple[Text, ...], ...]
-    values: tuple[Value, ...]
+    values: tuple[Value, ...] | tuple[DifferenceValue, ...]
     footnotes: tuple[str, ...] = ()
     """Numbered from 1; entries refer to them by number."""
     notes: tuple[str, ...] = ()
+    explained: tuple[str, ...] = ()
+    """What else stands in the table and has to be explained, besides the signs that all tables share."""
+    value_kind: type[Value] | type[DifferenceValue] = Value
 
     @property
     def legend(self) -> list[str]:
-        """The signs that the table uses, explained."""
+        """The signs that the table uses, and what else it shows, explained."""
         texts = [text for row in self.rows for text in row]
         marks = {mark for text in texts for mark in text.marks}
         used = [
@@ -106,7 +141,7 @@ class Table:
             for sign in LEGEND
             if sign in marks or any(sign == text.body or f" {sign}" in text.body for text in texts)
         ]
-        return [f"{sign} {LEGEND[sign]}" for sign in used]
+        return [*(f"{sign} {LEGEND[sign]}" for sign in used), *self.explained]
 
 
 @dataclass

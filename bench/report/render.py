@@ -12,13 +12,16 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from itertools import groupby
+from typing import TypeVar
 
 import pandas as pd
 from tabulate import tabulate
 
 from bench.progress import one_line
 from bench.report.curves import CurvePoint
-from bench.report.model import Column, Table, Text, Value
+from bench.report.model import Column, DifferenceValue, Table, Text, Value
+
+Line = TypeVar("Line", Value, DifferenceValue, CurvePoint)
 
 NOTE_WIDTH = 160
 """Characters to which notes are wrapped where the terminal does not say."""
@@ -33,6 +36,7 @@ LATEX_CHARACTERS = {
     "±": r"$\pm$",
     "·": r"$\cdot$",
     "†": r"$\dagger$",
+    "≠": r"$\neq$",
     "‡": r"$\ddagger$",
     "→": r"$\rightarrow$",
     "✓": r"$\checkmark$",
@@ -109,10 +113,10 @@ def to_csv(table: Table) -> str:
 
     Texts that a spreadsheet would take for a formula have an apostrophe before them.
     """
-    return to_csv_lines(table.values, Value)
+    return to_csv_lines(table.values, table.value_kind)
 
 
-def to_csv_lines(lines: Sequence[Value] | Sequence[CurvePoint], kind: type[Value] | type[CurvePoint]) -> str:
+def to_csv_lines(lines: Sequence[Line], kind: type[Line]) -> str:
     """Lines of one kind as a CSV file, as `to_csv`."""
     names = [field.name for field in fields(kind)]
     rows = [{name: _csv(value) for name, value in asdict(line).items()} for line in lines]

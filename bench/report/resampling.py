@@ -29,8 +29,8 @@ class Sample:
     """One test set's values by person. `sums` [P, S, V] over a person's queries in a split, `counts` [P, S] of them.
 
     A test set without splits has one. A small set's splits share their persons, so a person is drawn together with
-    all that it gave in all splits; the value is the mean over splits of the mean over queries, as in the tables. Drawing
-    within split 0 alone would throw away nine tenths of what was measured, drawing splits would take them for
+    all that it gave in all splits; the value is the mean over splits of the mean over queries, as in the tables.
+    Drawing within split 0 alone would throw away nine tenths of what was measured, drawing splits would take them for
     independent.
     """
 
@@ -128,7 +128,9 @@ def swapping(samples: Sequence[Sample], contrasts: Floats, resamples: int = RESA
     from scipy.stats import permutation_test
 
     starts = np.cumsum([0, *(item.sums.shape[2] for item in samples)])
-    shares = [item.shares() @ contrasts[start:end] for item, start, end in zip(samples, starts, starts[1:], strict=False)]
+    shares = [
+        item.shares() @ contrasts[start:end] for item, start, end in zip(samples, starts, starts[1:], strict=False)
+    ]
     of_person = np.concatenate(shares)
     found = permutation_test(
         (np.ones(len(of_person)),),
