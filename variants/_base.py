@@ -7,6 +7,7 @@ d width, D feed-forward width, N layers, H attention heads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -87,6 +88,27 @@ class Product(NamedTuple):
         return 2 * self.rows * self.inner * self.columns * self.times * passes
 
 
+@dataclass(frozen=True, eq=False)
+class LocalMatches:
+    """What one level of a head matched in n pairs of images: m positions of one image with as many of the other.
+
+    Cells are positions of the h x w feature map in row-major order, from 0 to T-1. A position may occur several times.
+    """
+
+    level: str
+    """Its name, as it is shown."""
+    query_cell: Tensor
+    """[n, m] int64."""
+    gallery_cell: Tensor
+    """[n, m] int64."""
+    similarity: Tensor
+    """[n, m] float32: the value by which the match was chosen. Comparable within the level alone."""
+    weight: Tensor
+    """[n, m] float32: what the match adds to `score`, beside a constant; to first order, where the score is no sum."""
+    score: Tensor
+    """[n] float32: the pair's score under this level alone, higher = more alike."""
+
+
 class Head(nn.Module):
     """A way of matching two images: `encode` each one, then `match` all pairs.
 
@@ -100,6 +122,9 @@ class Head(nn.Module):
     exact_representations: ClassVar[bool] = False
     """Whether representations stay in float32 where scoring is in bfloat16: right for a head that keeps one vector of
     an image, where rounding moves ranks and saves nothing."""
+
+    offers_local_matches: ClassVar[bool] = False
+    """Whether `local_matches` tells which positions of two images were matched."""
 
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -124,6 +149,14 @@ class Head(nn.Module):
         `query is gallery` allows the use of symmetry.
         """
         raise NotImplementedError(f"{type(self).__name__} must define match")
+
+    def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
+        """Which positions were matched, level by level, in n pairs: query[i] with gallery[i], both of n images.
+
+        In evaluation mode. Each pair is taken by itself, in memory of order n*T*T. Heads that define it say so with
+        `offers_local_matches`; the others raise NotImplementedError.
+        """
+        raise NotImplementedError(f"{type(self).__name__} offers no local matches")
 
     def pair_bytes(self, training: bool = False) -> int:
         """Working memory in bytes that `match` takes for one pair; block sizes follow from it.

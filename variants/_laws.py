@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from variants import HeadError, build, describe
 from variants._base import Head, Repr
-from variants._soundness import check_declarations, check_gradients, check_scores, demand
+from variants._soundness import check_declarations, check_gradients, check_local_matches, check_scores, demand
 
 SHAPE = (16, 4, 2)
 """(d, h, w) of the feature maps on which laws are tried."""
@@ -164,12 +164,34 @@ def bfloat16_scores_are_close(name: str, options: dict) -> None:
             demand(off < 0.1, f"scores in bfloat16 differ by {off:.0%} of the spread of scores")
 
 
+def local_matches_are_those_of_each_pair(name: str, options: dict) -> None:
+    """Where local matches are offered, their levels are sound, and each pair's are those of the pair alone."""
+    head = make(name, options)
+    if not head.offers_local_matches:
+        return
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            query, gallery = head.encode(maps(QUERIES, 1)), head.encode(maps(QUERIES, 2))
+            together = check_local_matches(head, query, gallery)
+            for pair in range(QUERIES):
+                one = slice(pair, pair + 1)
+                alone = check_local_matches(head, query[one], gallery[one])
+                demand(len(alone) == len(together), "the number of levels depends on the number of pairs")
+                for here, there in zip(alone, together, strict=True):
+                    demand(here.level == there.level, "the names of levels depend on the pairs")
+                    for part in ("similarity", "weight", "score"):
+                        whole = getattr(there, part)
+                        _close(getattr(here, part), whole[one], f"{part} of a pair depends on the other pairs", whole)
+
+
 def evaluation_keeps_no_state(name: str, options: dict) -> None:
     """In evaluation mode neither call changes anything in the head."""
     head = make(name, options)
     before = copy.deepcopy(head.state_dict())
     query = head.encode(maps(QUERIES, 1))
     head.match(query, query)
+    if head.offers_local_matches:
+        head.local_matches(query, query)
     changed = [key for key, value in head.state_dict().items() if not torch.equal(value, before[key])]
     demand(not changed, f"evaluation changed {', '.join(changed)}")
 
@@ -236,6 +258,7 @@ _LAWS: tuple[Law, ...] = (
     declared_products_are_those_of_the_plain_form,
     declared_symmetry_holds,
     bfloat16_scores_are_close,
+    local_matches_are_those_of_each_pair,
     evaluation_keeps_no_state,
     norms_over_pairs_update_once_per_call,
     gradients_are_finite,
@@ -245,7 +268,9 @@ _LAWS: tuple[Law, ...] = (
 )
 
 
-def _close(one: Tensor, other: Tensor, message: str) -> None:
+def _close(one: Tensor, other: Tensor, message: str, scale: Tensor | None = None) -> None:
+    """Up to rounding, as it is where the largest values are those of `scale`, or of `other`."""
     one, other = one.detach(), other.detach()
     difference = float((one - other).abs().max())
-    demand(difference <= 1e-4 * max(1e-4, float(other.abs().max())), f"{message} (by up to {difference:.1e})")
+    largest = float((other if scale is None else scale).abs().max())
+    demand(difference <= 1e-4 * max(1e-4, largest), f"{message} (by up to {difference:.1e})")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from variants._base import Head, Product, Repr
+from variants._base import Head, LocalMatches, Product, Repr
+from variants.kernels import aligned_maxima
 
 ENCODER_INIT = ("torch", "xavier")
 
@@ -102,6 +105,31 @@ class VectorHead(Head):
 
     def pair_parameters(self) -> set[str]:
         return self._names_under("norm.")
+
+
+def matches_of_maxima(
+    level: str, query: Tensor, gallery: Tensor, prior: Tensor | None, score: Callable[[Tensor], Tensor], centre: float
+) -> LocalMatches:
+    """The maxima of n pairs in both directions as matches: query, gallery [n, T, d] -> m = 2T.
+
+    `score` gives the scores [n] of maxima [n, 2, T]. Where it is no sum of what the single maxima add, their weights
+    are its slopes times what they are above `centre`, the similarity that counts for nothing.
+    """
+    # Slopes are asked of autograd, whatever mode the caller is in.
+    with torch.inference_mode(False), torch.enable_grad():
+        best, at = aligned_maxima(query.detach().clone(), gallery.detach().clone(), prior)
+        best = best.detach().requires_grad_()
+        scores = score(best)
+        (slope,) = torch.autograd.grad(scores.sum(), best)
+    own = torch.arange(best.shape[2], device=at.device).expand(len(at), -1)
+    return LocalMatches(
+        level,
+        query_cell=torch.cat((own, at[:, 1]), dim=1),
+        gallery_cell=torch.cat((at[:, 0], own), dim=1),
+        similarity=best.detach().flatten(1).float(),
+        weight=(slope * (best.detach() - centre)).flatten(1).float(),
+        score=scores.detach().float(),
+    )
 
 
 def choose(option: str, value: str, known: tuple[str, ...]) -> str:

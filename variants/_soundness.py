@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from variants._base import Head, Product, Repr
+from variants._base import Head, LocalMatches, Product, Repr
 from variants._errors import LawBroken
 
 MOST_PAIR_BYTES = 2**40
@@ -82,9 +82,16 @@ def check_gradients(head: Head, maps: Tensor) -> None:
 
 def check_declarations(head: Head) -> None:
     """Raise LawBroken for what is declared in another type than the contract says, or in numbers that cannot be."""
-    for name in ("symmetric", "exact_representations"):
+    for name in ("symmetric", "exact_representations", "offers_local_matches"):
         value = getattr(head, name, None)
         demand(type(value) is bool, f"{name} must be True or False, not {value!r}")
+    defined = type(head).local_matches is not Head.local_matches
+    demand(
+        defined == head.offers_local_matches,
+        "local_matches is defined, but offers_local_matches is not True"
+        if defined
+        else "offers_local_matches is True, but local_matches is not defined",
+    )
     demand(_whole(head.numerics, least=1), f"numerics must be a whole number from 1, not {head.numerics!r}")
     size = head.pair_bytes()
     demand(
@@ -103,6 +110,45 @@ def check_declarations(head: Head) -> None:
         sound = isinstance(found, list) and all(isinstance(item, Product) for item in found)
         demand(sound, f"{what} must give a list of Product, not {found!r}")
     demand(isinstance(head.matcher(), Head), f"matcher must give a Head, not {type(head.matcher()).__name__}")
+
+
+def check_local_matches(head: Head, query: Repr, gallery: Repr) -> list[LocalMatches]:
+    """The local matches of n pairs, whose levels are looked at. Raises LawBroken for what the contract excludes."""
+    levels = head.local_matches(query, gallery)
+    sound = isinstance(levels, list) and levels and all(isinstance(level, LocalMatches) for level in levels)
+    demand(sound, f"local_matches must give a list of LocalMatches, one a level, not {levels!r}")
+    names = [level.level for level in levels]
+    demand(
+        all(isinstance(name, str) and name.strip() for name in names) and len(set(names)) == len(names),
+        f"each level of local_matches needs a name of its own, got {names}",
+    )
+    for level in levels:
+        _check_level(level, len(query), head.tokens)
+    return levels
+
+
+def _check_level(level: LocalMatches, pairs: int, tokens: int) -> None:
+    what = f"local_matches, level {level.level!r}"
+    kinds = {"query_cell": torch.int64, "gallery_cell": torch.int64, "similarity": torch.float32}
+    kinds |= {"weight": torch.float32, "score": torch.float32}
+    values = {name: getattr(level, name) for name in kinds}
+    for name, kind in kinds.items():
+        found = getattr(values[name], "dtype", type(values[name]).__name__)
+        demand(found == kind, f"{what}: {name} must be a tensor of {kind}, not {found}")
+    score = values.pop("score")
+    demand(score.shape == (pairs,), f"{what}: score must be [n] = {(pairs,)}, not {tuple(score.shape)}")
+    shapes = {name: tuple(value.shape) for name, value in values.items()}
+    shape = shapes["similarity"]
+    demand(
+        len(set(shapes.values())) == 1 and len(shape) == 2 and shape[0] == pairs and shape[1] > 0,
+        f"{what}: cells, similarity and weight must all be [n, m] with n = {pairs} and m above 0, got {shapes}",
+    )
+    for name in ("query_cell", "gallery_cell"):
+        inside = (values[name] >= 0) & (values[name] < tokens)
+        demand(inside.all(), f"{what}: {name} must be positions from 0 to {tokens - 1}")
+    for name in ("similarity", "weight"):
+        demand(values[name].isfinite().all(), f"{what}: some values of {name} are not finite")
+    demand(score.isfinite().all(), f"{what}: some scores are not finite")
 
 
 def _whole(value: Any, least: int) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from variants._base import Head, Product, Repr, load_by_published_keys
-from variants._layers import tokens_of
+from variants._base import Head, LocalMatches, Product, Repr, load_by_published_keys
+from variants._layers import matches_of_maxima, tokens_of
 from variants.kernels import dense_maxima, exact_linear, maxima, maxima_bytes, maxima_products
 
 
@@ -14,6 +14,7 @@ class QAConv(Head):
     """QAConv: maxima of the cosines of all positions in both directions, batch norm, FC, batch norm."""
 
     numerics = 2
+    offers_local_matches = True
 
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
         super().__init__(feature_shape)
@@ -31,6 +32,15 @@ class QAConv(Head):
 
     def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
         return self._score(dense_maxima(query.tokens, gallery.tokens, None))
+
+    def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
+        """The maxima of the cosines in both directions, one level; its score is that of `match`."""
+
+        def score(best: Tensor) -> Tensor:
+            return self._score(best.unsqueeze(1))[:, 0]
+
+        centre = float(self.bn.running_mean)
+        return [matches_of_maxima("convolution", query.tokens, gallery.tokens, None, score, centre)]
 
     def match_products(self, queries: int, gallery: int, same: bool = False) -> list[Product]:
         rows = queries * (queries + 1) if same else 2 * queries * gallery

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from variants._base import Product, Repr
+from variants._base import LocalMatches, Product, Repr
 from variants._layers import (
     PairNorm,
     attention_products,
@@ -35,6 +35,7 @@ class TransformerCross(PairwiseHead):
     """
 
     numerics = 2
+    offers_local_matches = True
 
     shared_fc: ClassVar[bool] = False
     """Whether queries and keys of every cross-attention go through one FC."""
@@ -117,6 +118,32 @@ class TransformerCross(PairwiseHead):
         scores = [exact_linear(output, score.weight, None) for output, score in zip(outputs, self.score, strict=True)]
         return torch.cat(scores, dim=1)
 
+    def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
+        """The strongest attention of each decoder from every query position, m = T; of several heads their mean.
+
+        A level's score is what the head's last layers make of that decoder's output; with `fusion` "none" they were
+        trained for the last decoder alone, whose score is that of `match`. A query position's weight is its share of
+        that score, which is a sum over them.
+        """
+        tokens, levels = query.tokens, []
+        own = torch.arange(self.tokens, device=tokens.device).expand(len(query), -1)
+        for n, layer in enumerate(self.decoder):
+            tokens = tokens if n == 0 else layer.attend_self(tokens)
+            queries = query.queries if n == 0 else layer.query(tokens)
+            keys, values = gallery.keys[:, n], gallery.values[:, n]
+            strongest = layer.attention(queries, keys).max(dim=2)
+            tokens = layer.attend_memory(tokens, queries, keys, values)
+            last = n if self.fusion == "multi_scale" else 0
+            norm = self.norm[last].norm
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            parts = F.linear(tokens, self.score[last].weight).squeeze(2) / self.tokens
+            score = self.norm[last](parts.sum(dim=1))
+            found = (strongest.values, parts * scale, score)
+            levels.append(
+                LocalMatches(f"decoder {n + 1}", own, strongest.indices, *(part.detach().float() for part in found))
+            )
+        return levels
+
     def pair_bytes(self, training: bool = False) -> int:
         width = self.feature_shape[0]
         if training:
@@ -170,6 +197,12 @@ class _DecoderLayer(nn.Module):
     def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the cross-attention, each [B, T, d]."""
         return self.key(memory), self.value(memory)
+
+    def attention(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """The weights of `attend_memory`, [P, T, T], each query position's adding up to 1; the mean over heads."""
+        split = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (queries, keys)]
+        products = split[0] @ split[1].transpose(2, 3) / split[0].shape[-1] ** 0.5
+        return products.softmax(dim=3).mean(dim=1)
 
     def attend_memory(self, tokens: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Cross-attention and feed-forward, each with residual and norm, of P pairs: all [P, T, d].

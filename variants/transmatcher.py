@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from variants._base import Head, Product, Repr, load_by_published_keys
+from variants._base import Head, LocalMatches, Product, Repr, load_by_published_keys
 from variants._layers import (
     check_layers,
     choose,
     draw_xavier,
     encoder_layers,
     encoder_products,
+    matches_of_maxima,
     position_embedding,
     tokens_of,
 )
@@ -33,6 +34,7 @@ class TransMatcher(Head):
     """
 
     numerics = 4
+    offers_local_matches = True
 
     def __init__(
         self,
@@ -97,6 +99,16 @@ class TransMatcher(Head):
             for decoder, ours, theirs in zip(self.decoder, queries, galleries, strict=True)
         ]
         return self.norm(torch.stack(scores).sum(dim=0)).view(len(query), len(gallery))
+
+    def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
+        """The maxima of every decoder, in both directions, as its MLP sees them: weighted by its prior.
+
+        The scores of a pair under all decoders, summed, are its logit in front of the last batch norm.
+        """
+        return [
+            decoder.matches(f"decoder {n + 1}", query.levels[:, n], gallery.levels[:, n], self.symmetric_prior)
+            for n, decoder in enumerate(self.decoder)
+        ]
 
     def matcher(self) -> Head:
         twin = copy.copy(self)
@@ -201,7 +213,20 @@ class _SimplifiedDecoder(nn.Module):
 
     def plain(self, query: Tensor, gallery: Tensor, symmetric: bool) -> Tensor:
         """As `forward`, as it is written down in the paper."""
-        best = dense_maxima(query, gallery, self.prior(symmetric))
+        return self._plain_score(dense_maxima(query, gallery, self.prior(symmetric)))
+
+    def matches(self, level: str, query: Tensor, gallery: Tensor, symmetric: bool) -> LocalMatches:
+        """The maxima of n pairs, query and gallery [n, T, d] behind FC1. One at BN1's mean counts for nothing."""
+        centre = 0.0 if isinstance(self.bn1, nn.Identity) else float(self.bn1.running_mean)
+        prior = self.prior(symmetric)
+
+        def score(best: Tensor) -> Tensor:
+            return self._plain_score(best)[:, 0]
+
+        return matches_of_maxima(level, query, gallery, prior, score, centre)
+
+    def _plain_score(self, best: Tensor) -> Tensor:
+        """Maxima [..., 2, T] -> one score a pair, [pairs, 1]."""
         best = self.bn1(best.view(-1, 1, self.tokens)).view(-1, self.tokens)
         if isinstance(self.fc2, nn.Linear):
             best = F.relu(self.bn2(self.fc2(best)))

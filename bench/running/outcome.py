@@ -56,8 +56,10 @@ def outcome_after(task: CellTask, exit_code: int) -> Outcome:
     if exit_code == INTERRUPTED:
         return Outcome(task, record, "interrupted; the same command goes on where it was")
     if task.lists and task.has_results(record):
-        told = [f"{result.test}: {result.lists_refused}" for result in task.without_lists(record)]
-        return Outcome(task, record, "; ".join(told) if exit_code in (DONE, FAILED) else how_it_ended(exit_code))
+        # What has its results is as good as before, whatever befell their lists.
+        told = [f"{one.test}: {one.lists_refused}" for one in task.without_lists(record) if one.lists_refused]
+        silent = f"its process {how_it_ended(exit_code)} without a word"
+        return Outcome(task, record, "; ".join(told) if told and exit_code in (DONE, FAILED) else silent)
     if exit_code == FAILED and record is not None and record.failure is not None:
         return Outcome(task, record, f"{record.failure.phase}: {record.failure.reason}")
     how = "could not record why it failed" if exit_code == FAILED else f"{how_it_ended(exit_code)} without a word"

@@ -15,6 +15,7 @@ from bench.report.layout import tables
 from bench.running.cell import BUSY, DONE, FAILED, INTERRUPTED
 from bench.running.ledger import Ledger
 from bench.running.outcome import outcome_after, outcome_before
+from bench.running.submission import sort_tasks
 from bench.running.task import CellTask
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan, resolve
@@ -90,6 +91,24 @@ def test_what_has_all_results_is_done_however_its_process_ended(exit_code, task)
     leave(task, "done", BOTH)
     outcome = outcome_after(task, exit_code)
     assert not outcome.failed and outcome.record.status == "done" and not outcome.skipped
+
+
+@pytest.mark.parametrize("exit_code", [DONE, FAILED, INTERRUPTED, 1, -9])
+def test_a_test_for_lists_that_ends_early_leaves_the_record_as_it_was(exit_code, task):
+    before = leave(task, "done", [result.model_copy(update={"lists_refused": "no room"}) for result in BOTH])
+    again = dataclasses.replace(task, lists=True)
+    assert outcome_before(task).skipped and outcome_before(again) is None
+    outcome = outcome_after(again, exit_code)
+    expected = {INTERRUPTED: "interrupted", 1: "its process ended with code 1", -9: "SIGKILL"}
+    assert outcome.failed and expected.get(exit_code, "cuhk03: no room; market: no room") in outcome.reason
+    assert read_record(task.folder) == before
+
+
+def test_what_is_only_to_be_tested_again_is_not_submitted_untrained(task):
+    again = dataclasses.replace(task, lists=True, results=task.results.absolute())
+    book = Ledger(task.results, lambda: pytest.fail("no job is unsettled"))
+    assert sort_tasks([again], book).untrained == [again] and sort_tasks([task], book).open == [task]
+    assert outcome_before(again).skipped and "not trained" in outcome_before(again).reason
 
 
 def test_a_further_test_set_makes_it_unfinished(task):

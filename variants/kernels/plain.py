@@ -33,6 +33,16 @@ def dense(query: Tensor, gallery: Tensor, prior: Tensor | None) -> Tensor:
     return torch.stack((similarities.max(dim=3).values, similarities.max(dim=2).values), dim=2)
 
 
+def aligned(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The maxima of n pairs alone, and their positions: query, gallery [n, T, d], pair i of both -> two [n, 2, T]."""
+    dtype = accumulation_dtype(query.dtype)
+    similarities = torch.einsum("ntd,nsd->nts", query.to(dtype), gallery.to(dtype))
+    if prior is not None:
+        similarities = similarities * prior
+    both = similarities.max(dim=2), similarities.max(dim=1)
+    return torch.stack([found.values for found in both], dim=1), torch.stack([found.indices for found in both], dim=1)
+
+
 def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
     """query [Q, T, d], gallery [G, T, d], prior [T, T] -> maxima [Q, G, 2, T] and their positions, int16.
 
