@@ -19,7 +19,7 @@ from bench.data.held_out import held_out_positions, held_out_set
 from bench.data.sources import load_source
 from bench.data.tensors import ChosenImages, Images
 from bench.errors import CellFailed, UserError
-from bench.journal.checkpoint import load_checkpoint, save_checkpoint
+from bench.journal.checkpoint import save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
 from bench.journal.provenance import now, provenance
 from bench.journal.pulse import Observer, Pulse
@@ -37,8 +37,9 @@ from bench.journal.record import (
     write_record,
     write_started,
 )
-from bench.network.matcher import Matcher, count_parameters, weights_hash
+from bench.network.matcher import Matcher, count_parameters
 from bench.running.task import NOTHING_TO_TEST, CellTask
+from bench.running.trained import trained_network
 from bench.system.signals import Interrupted, Interruption
 from bench.system.streams import tolerant_streams
 from bench.testing.again import OtherNumbers
@@ -292,18 +293,11 @@ class _Run:
         return Matcher(self.task.config, self.task.head, weights).to(self.device)
 
     def _trained_model(self) -> Matcher:
-        path = self.task.folder / CHECKPOINT
-        state = load_checkpoint(path, self.device)
-        if state is None:
-            raise CellFailed(f"{path} is gone; delete the folder to train this run anew")
-        # The proof also for a checkpoint that bears no run's name, as those of earlier versions.
-        if weights_hash(state["model"]) != self.record.weights_hash:
-            raise CellFailed(f"{path} does not hold the trained network; delete the folder to train this run anew")
-        model = Matcher(self.task.config, self.task.head, None).to(self.device)
-        model.load_state_dict(state["model"])
+        task = self.task
+        model, state = trained_network(task.folder, task.config, task.head, self.record.weights_hash, self.device)
         if "optimizer" in state:
             # The record stands, so nothing will be resumed: the network alone is kept.
-            save_checkpoint(path, {"model": state["model"]}, keep_previous=False)
+            save_checkpoint(task.folder / CHECKPOINT, {"model": state["model"]}, keep_previous=False)
         return model
 
     def _untrained_model(self) -> Matcher:

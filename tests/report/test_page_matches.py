@@ -53,11 +53,11 @@ def matched(tmp_path, monkeypatch):
     [test], _ = shown_tests(collect(read_records(tmp_path), ["table2"]), tmp_path)
 
     def compute(networks):
-        def load(folder, device):
+        def load(folder, device, head):
             found = networks[folder.name.removesuffix("-played")]
             if isinstance(found, Exception):
                 raise found
-            return found
+            return found, None
 
         monkeypatch.setattr(local_matches, "load_network", load)
         return matches_of(test, range(QUERIES), tmp_path / "data", tmp_path, "cpu")

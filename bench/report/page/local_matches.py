@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,11 @@ from bench.report.page.explorer import TestedHead, TestShown
 from bench.report.page.pairs import HeadMatches
 from bench.report.page.shown import kind_of, shown_entries
 from bench.running.devices import resolve_device
+from bench.running.trained import load_network
 from bench.testing.local_matches import block_pairs
 from variants._base import LocalMatches
 
-FALSE_ACCEPTANCE = 0.01
+FALSE_ACCEPTANCE = Fraction(1, 100)
 """Share of the matches of wrong pairs that may be drawn."""
 MOST_LINES = 20
 """Matches of one pair and level that are drawn: the most similar; more would hide the pictures."""
@@ -65,8 +68,11 @@ def matches_of(test: TestShown, queries: Sequence[int], root: Path, results: Pat
 
 
 def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, folder: Path, device: str) -> HeadMatches:
+    file = Path(f"{head.record.config.head}.py")
     try:
-        model = load_network(folder, torch.device(device))
+        model, _ = load_network(
+            folder, device, str(file) if head.record.config.head_digest and file.is_file() else None
+        )
     except (UserError, CellFailed) as fault:
         return HeadMatches(f"{name}: its network cannot be had ({one_line(str(fault))}).")
     if not model.head.offers_local_matches:
@@ -78,7 +84,7 @@ def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, fo
         return HeadMatches(f"{name}: the pictures of its pairs could not be read.")
     names = tuple(level.name for level in next(iter(found.values())))
     places = range(len(names))
-    low = [_threshold([levels[at].similarity for pair, levels in found.items() if pair.wrong]) for at in places]
+    low = [_threshold({pair: levels[at].similarity for pair, levels in found.items()}) for at in places]
     high = [max(levels[at].similarity.max(initial=-np.inf) for levels in found.values()) for at in places]
     _, rows, columns = model.head.feature_shape
     wide = rows * columns > 256
@@ -88,7 +94,7 @@ def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, fo
     }
     told = (
         f"Drawn are the {MOST_LINES} matches of the highest similarity: in colour where at most "
-        f"{100 * FALSE_ACCEPTANCE:g} % of all matches of the wrong pairs shown have as high a one, faint elsewhere."
+        f"{float(100 * FALSE_ACCEPTANCE):g} % of the matches of all wrong pairs shown have a higher one, faint elsewhere."
     )
     return HeadMatches(told, (rows, columns), names, drawn)
 
@@ -128,6 +134,16 @@ def _of_pair(level: LocalMatches, place: int) -> _Level:
     parts = (level.query_cell, level.gallery_cell, level.similarity)
     query_cell, gallery_cell, similarity = (part[place].cpu().numpy() for part in parts)
     return _Level(level.level, query_cell, gallery_cell, similarity.astype(np.float32), float(level.score[place]))
+
+
+def _threshold(similarities: Mapping[_Pair, NDArray[np.float32]]) -> float:
+    """The least similarity above which at most FALSE_ACCEPTANCE of all matches of wrong pairs lies; all without any."""
+    wrong = [found for pair, found in similarities.items() if pair.wrong]
+    if not wrong:
+        return float(np.nextafter(min(found.min() for found in similarities.values()), -np.inf, dtype=np.float32))
+    values = np.sort(np.concatenate(wrong))[::-1]
+    # Exact: a product of floats may be rounded up to a whole number.
+    return float(values[math.floor(FALSE_ACCEPTANCE * len(values))])
 
 
 def _packed(level: _Level, low: float, high: float, wide: bool) -> tuple[float, str]:
