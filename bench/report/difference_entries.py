@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bench.report.board import Board, Row
 from bench.report.columns import MACC
-from bench.report.differences import ALPHA, Differences, Pair, differences
+from bench.report.compared import ALPHA, Differences, Pair
+from bench.report.differences import differences
 from bench.report.entries import Field
 from bench.report.model import APART, Column, DifferenceValue, Footnotes, Text
 
