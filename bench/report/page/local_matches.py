@@ -94,7 +94,7 @@ def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, fo
     }
     told = (
         f"Drawn are the {MOST_LINES} matches of the highest similarity: in colour where at most "
-        f"{float(100 * FALSE_ACCEPTANCE):g} % of the matches of all wrong pairs shown have a higher one, faint elsewhere."
+        f"{float(100 * FALSE_ACCEPTANCE):g} % of the matches of wrong pairs have a higher one, faint elsewhere."
     )
     return HeadMatches(told, (rows, columns), names, drawn)
 
