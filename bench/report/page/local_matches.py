@@ -93,7 +93,7 @@ def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, fo
         for pair, levels in found.items()
     }
     told = (
-        f"Drawn are the {MOST_LINES} matches of the highest similarity: in colour where at most "
+        f"Drawn are the matches of the highest similarity, at most {MOST_LINES}: in colour where at most "
         f"{float(100 * FALSE_ACCEPTANCE):g} % of the matches of wrong pairs have a higher one, faint elsewhere."
     )
     return HeadMatches(told, (rows, columns), names, drawn)
