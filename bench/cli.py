@@ -9,7 +9,21 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from bench.commands import cancel, check_head, data, drill, list, logs, perf, report, run, status, weights
+from bench.commands import (
+    cancel,
+    check_head,
+    data,
+    drill,
+    list,
+    logs,
+    matches,
+    merge,
+    perf,
+    report,
+    run,
+    status,
+    weights,
+)
 from bench.commands.common import example
 from bench.config import nearest
 from bench.environment import RUN_ENVIRONMENT
@@ -23,12 +37,14 @@ COMMANDS = {
     "cancel": cancel,
     "logs": logs,
     "report": report,
+    "matches": matches,
     "data": data,
     "perf": perf,
     "list": list,
     "weights": weights,
     "check-head": check_head,
     "drill": drill,
+    "merge": merge,
 }
 
 UNUSABLE = (

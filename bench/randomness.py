@@ -29,6 +29,7 @@ class Stream(IntEnum):
     TORCH = 8
     EPOCH_PERSONS = 9
     HELD_OUT = 10
+    EXAMPLE_PAIRS = 11
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

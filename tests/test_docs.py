@@ -66,7 +66,7 @@ def test_the_commands_run_on_tiny_data(bench, tiny_data, tmp_path, monkeypatch):
             words = ["bench", "drill", "--kills", "4"]
         if words[1] in ("run", "status", "cancel") and "--preset" not in words:
             words += ["--preset", "tiny", "--seeds", "1"]
-        if words[1:3] == ["data", "splits"]:
+        if words[1:3] in (["data", "splits"], ["data", "export"]):
             words += ["--data-dir", str(tiny_data / "standin-tiny")]
         if words[1] == "perf":
             words += shlex.split(
@@ -87,7 +87,17 @@ SETS = ("Market", "cuhk", "MSMT", "randperson", "VIPeR", "prid_2011", "undergrou
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_named_exists(page):
-    made_by_use = {"results/report/", "results/runs/", "runs/", "report/", "data/", "my_head.py", ".venv/bin/bench"}
+    made_by_use = {
+        "results/report/",
+        "results/runs/",
+        "runs/",
+        "report/",
+        "data/",
+        "my_head.py",
+        ".venv/bin/bench",
+        "sets.yaml",
+        "my_study.yaml",
+    }
     text = page.read_text()
     for name in re.findall(r"`([\w./_-]+(?:/|\.py|\.yaml))`", text):
         if name in made_by_use or name.startswith(SETS):

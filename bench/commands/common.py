@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.config import MOST_THREADS, parse_overrides, split_words
+from bench.data.own_names import OwnSets
 from bench.errors import UserError
-from bench.study.definition import Preset, Study, data_root, load_preset, load_study
+from bench.study.definition import (
+    STUDY_SUFFIXES,
+    Preset,
+    Study,
+    check_size,
+    data_root,
+    load_preset,
+    load_study,
+    study_name,
+)
 from bench.study.plan import Cell, parse_seeds, plan
 from bench.system.paths import expand
 
@@ -27,6 +38,8 @@ class Selection:
     overrides: dict[str, Any]
     cells: list[Cell]
     data_dir: Path
+    own: OwnSets
+    """The sets of one's own that are asked for."""
 
 
 def example(*commands: str) -> str:
@@ -127,11 +140,14 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """The arguments that choose cells."""
-    parser.add_argument("--study", default="table2", help="a table, see `bench list studies` (default: %(default)s)")
+    parser.add_argument(
+        "--study", default="table2", help="a table, see `bench list studies`, or a file (default: %(default)s)"
+    )
+    parser.add_argument("--yes", action="store_true", help="take a study of more than a thousand rows")
     parser.add_argument(
         "--variants", default="all", help="heads, row labels or paths of head files, separated by commas (default: all)"
     )
-    parser.add_argument("--train", metavar="SETS", help="training sets, separated by commas (default: the study's)")
+    parser.add_argument("--train", metavar="SETS", help="training sets or CSV files (default: the study's)")
     parser.add_argument(
         "--seeds", help="a number of seeds (4 is 0 to 3) or a list (0,3) (default: the study's, or the preset's)"
     )
@@ -144,7 +160,10 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 def read_selection(arguments: argparse.Namespace) -> Selection:
     """The cells that the arguments choose. Raises UserError for anything unknown."""
-    study, preset = load_study(arguments.study), load_preset(arguments.preset)
+    own = OwnSets(arguments.data_dir)
+    study, preset = with_own_sets(load_study(arguments.study), own), load_preset(arguments.preset)
+    if not arguments.yes:
+        check_size(study)
     budget = [f"evaluation.memory_gib={arguments.memory}"] if arguments.memory is not None else []
     overrides = parse_overrides([*arguments.set, *budget])
     cells = plan(
@@ -152,7 +171,20 @@ def read_selection(arguments: argparse.Namespace) -> Selection:
         preset,
         overrides,
         head_words(arguments.variants) or ["all"],
-        split_words(arguments.train),
+        own.sources(split_words(arguments.train)),
         parse_seeds(arguments.seeds) if arguments.seeds else None,
     )
-    return Selection(study, preset, overrides, cells, data_root(arguments.data_dir, preset))
+    return Selection(study, preset, overrides, cells, data_root(arguments.data_dir, preset), own)
+
+
+def with_own_sets(study: Study, own: OwnSets) -> Study:
+    """The study with the names of the sets of one's own that it asks for. Raises UserError as `OwnSets.source`."""
+    return study.model_copy(update={"train": own.sources(study.train), "tests": own.sources(study.tests)})
+
+
+def own_studies(words: Sequence[str] | None, own: OwnSets) -> tuple[list[str] | None, dict[str, Study]]:
+    """What studies are called, None for none, and those of them that come from files. Raises UserError."""
+    files = {
+        study_name(word): with_own_sets(load_study(word), own) for word in words or () if word.endswith(STUDY_SUFFIXES)
+    }
+    return None if words is None else [study_name(word) for word in words], files

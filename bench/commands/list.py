@@ -6,13 +6,24 @@ import argparse
 from collections.abc import Sequence
 
 import variants
-from bench.commands.common import example
+from bench.commands.common import add_data_dir, example, with_own_sets
 from bench.config import TEST_SETS
+from bench.data.own_names import OwnSets
 from bench.data.sources import canonical
-from bench.study.definition import Study, load_preset, load_study, preset_names, study_names
-from bench.study.plan import study_tests
+from bench.study.definition import (
+    STUDY_SUFFIXES,
+    Study,
+    load_preset,
+    load_study,
+    preset_names,
+    study_name,
+    study_names,
+)
+from bench.study.plan import plan, study_tests
 
 KINDS = ("heads", "studies", "data", "presets")
+MOST_SHOWN = 50
+"""Rows of a study that are listed."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -24,17 +35,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=example("bench list", "bench list heads"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", nargs="*", metavar="KIND", help="heads, studies, data, presets (default: all)")
+    parser.add_argument(
+        "kind", nargs="*", metavar="KIND", help="heads, studies, data, presets (default: all), or the file of a study"
+    )
+    add_data_dir(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0."""
     from bench.config import one_of
 
-    printers = {"heads": _heads, "studies": _studies, "data": _data, "presets": _presets}
-    for kind in arguments.kind:
-        one_of("kind of list", kind, KINDS)
-    for kind in arguments.kind or KINDS:
+    own = OwnSets(arguments.data_dir)
+    printers = {"heads": _heads, "studies": _studies, "data": lambda: _data(own), "presets": _presets}
+    files = [word for word in arguments.kind if word.endswith(STUDY_SUFFIXES)]
+    kinds = [one_of("kind of list", word, KINDS) for word in arguments.kind if word not in files]
+    if files:
+        for file in files:
+            _own_study(file, own)
+        kinds = [kind for kind in kinds if kind != "studies"]
+    for kind in kinds or (() if files else KINDS):
         print(f"{kind}:")
         printers[kind]()
     return 0
@@ -53,15 +72,30 @@ def _heads() -> None:
 
 def _studies() -> None:
     for name in study_names():
-        study = load_study(name)
-        rows, trains = study.whole_rows, [canonical(source) for source in study.train]
-        tests = dict.fromkeys(test for source in trains for test in study_tests(study, source))
-        sizes = f"{_count(rows, 'row')} x {_count(trains, 'training set')} x {study.seeds} seeds"
-        print(f"  {name:26} {study.title}")
-        print(f"  {'':26} {len(rows) * len(trains) * study.seeds} runs: {sizes}")
-        print(f"  {'':26} train: {', '.join(trains)}")
-        print(f"  {'':26} test: {', '.join(tests)}")
-        print(f"  {'':26} rows: {', '.join(row.label for row in study.rows)}{_swept(study)}")
+        _study(name, load_study(name))
+
+
+def _own_study(file: str, own: OwnSets) -> None:
+    """A study of one's own, with each of its rows; planned, so that all of it is checked."""
+    study = with_own_sets(load_study(file), own)
+    cells = plan(study, load_preset(None), {}, train=study.train[:1], seeds=[0])
+    _study(study_name(file), study)
+    for cell in cells[:MOST_SHOWN]:
+        options = "".join(f", {key}={value}" for key, value in cell.config.options.items())
+        print(f"  {'':26}   {cell.label}: {cell.config.head}, width={cell.config.width}{options}")
+    if len(cells) > MOST_SHOWN:
+        print(f"  {'':26}   and {len(cells) - MOST_SHOWN:,} more")
+
+
+def _study(name: str, study: Study) -> None:
+    rows, trains = study.whole_rows, [canonical(source) for source in study.train]
+    tests = dict.fromkeys(test for source in trains for test in study_tests(study, source))
+    sizes = f"{_count(rows, 'row')} x {_count(trains, 'training set')} x {study.seeds} seeds"
+    print(f"  {name:26} {study.title}")
+    print(f"  {'':26} {len(rows) * len(trains) * study.seeds} runs: {sizes}")
+    print(f"  {'':26} train: {', '.join(trains)}")
+    print(f"  {'':26} test: {', '.join(tests)}")
+    print(f"  {'':26} rows: {', '.join(row.label for row in study.rows)}{_swept(study)}")
 
 
 def _count(things: Sequence[object], name: str) -> str:
@@ -74,12 +108,14 @@ def _swept(study: Study) -> str:
     return f"; swept: {'; '.join(keys)}" if keys else ""
 
 
-def _data() -> None:
+def _data(own: OwnSets) -> None:
     from bench.data import describe
 
     for name, entry in describe().items():
         tests = f"; trained on, it is tested on {', '.join(TEST_SETS[name])}" if name in TEST_SETS else ""
         print(f"  {name:26} {entry}{tests}")
+    for word in own.listed:
+        print(f"  {word:26} of your own: {own.file(word)}")
 
 
 def _presets() -> None:

@@ -6,8 +6,17 @@ import argparse
 import shutil
 import sys
 
-from bench.commands.common import add_data_dir, add_results, at_least_one, example, file_or_folder, megabytes
+from bench.commands.common import (
+    add_data_dir,
+    add_results,
+    at_least_one,
+    example,
+    file_or_folder,
+    megabytes,
+    own_studies,
+)
 from bench.config import split_words
+from bench.data.own_names import OwnSets
 from bench.errors import UserError
 from bench.report.columns import EXTRA
 from bench.report.model import FORMATS
@@ -35,8 +44,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--out", type=file_or_folder, metavar="DIR", help="folder to write to (default: report/ below --results)"
     )
+    add_data_dir(parser)
     parser.add_argument(
-        "--study", nargs="+", metavar="NAME", help="tables, see `bench list studies`, or speed (default: all)"
+        "--study",
+        nargs="+",
+        metavar="NAME",
+        help="tables, see `bench list studies`, files of studies, or speed (default: all)",
     )
     parser.add_argument(
         "--columns", metavar="NAMES", help=f"accuracies to show besides, of {', '.join(item.key for item in EXTRA)}"
@@ -45,7 +58,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--format", nargs="+", choices=FORMATS, help="what to make (default: all but html); text writes no file"
     )
     page = parser.add_argument_group("with --format html")
-    add_data_dir(page)
     page.add_argument(
         "--images", choices=IMAGES, help="none: frames with names, where pictures may not leave the machine"
     )
@@ -76,7 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     page = _page_options(arguments)
     out = arguments.out or arguments.results / "report"
     columns = split_words(arguments.columns) or ()
-    report = write_report(arguments.results, out, arguments.study, arguments.format, width, columns, page)
+    names, own = own_studies(arguments.study, OwnSets(arguments.data_dir))
+    report = write_report(arguments.results, out, names, arguments.format, width, columns, own, page)
     for line in report.text.splitlines():
         print(f"\033[1;33m{line}\033[0m" if terminal and line.startswith("STAND-IN DATA") else line)
     if report.files:

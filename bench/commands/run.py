@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add_selection(parser)
     add_places(parser)
-    parser.add_argument("--test", metavar="SETS", help="test sets instead of the training set's usual ones")
+    parser.add_argument("--test", metavar="SETS", help="test sets or CSV files (default: the usual ones of --train)")
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, all GPUs if there are any)"
     )
@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.cluster is not None:
         return _hand_over(selection, arguments)
     if arguments.dry_run:
-        return _dry_run(selection.cells, arguments)
+        return _dry_run(selection, arguments)
     from bench.running.cell import ERROR_LOG
     from bench.running.devices import devices_at_hand
     from bench.running.preflight import local_target, predicted_steps, preflight
@@ -179,7 +179,8 @@ def _options(
         target=target,
         workers=arguments.workers,
         save_seconds=arguments.save_every,
-        tests=tuple(split_words(arguments.test) or ()) or None,
+        tests=tuple(selection.own.sources(split_words(arguments.test)) or ()) or None,
+        own=selection.own.paths,
         untrained=arguments.untrained or selection.preset.untrained,
         msmt_release=arguments.msmt_release,
         splits=tuple(arguments.splits),
@@ -252,15 +253,16 @@ def _scores(record: Record) -> str:
     return "   ".join(f"{result.test} Rank-1 {100 * result.rank1:.1f} mAP {100 * result.mAP:.1f}" for result in trained)
 
 
-def _dry_run(cells: list[Cell], arguments: argparse.Namespace) -> int:
+def _dry_run(selection: Selection, arguments: argparse.Namespace) -> int:
     from bench.commands.cluster import ledger
     from bench.running.devices import resolve_device
     from bench.running.preflight import predicted_steps
 
-    book, unreadable = ledger(arguments.results), False
+    book, unreadable, cells = ledger(arguments.results), False, selection.cells
+    asked = selection.own.sources(split_words(arguments.test))
     names = tell_apart([(cell.label, cell.config) for cell in cells])
     for name, cell in zip(names, cells, strict=True):
-        tests = tests_of(cell, split_words(arguments.test))
+        tests = tests_of(cell, asked)
         state = book.state_of(cell)
         lacking = state.lacking(tests)
         lacking += _lists_of(tests, state) if arguments.lists else []

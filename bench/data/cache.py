@@ -29,10 +29,8 @@ NO_RIGHT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def split_records(dataset: Dataset, split: str) -> tuple[ImageRecord, ...]:
-    """The images of "train", or of "test": the queries, then the gallery; once where both are the same images."""
-    if split == "train":
-        return dataset.train
-    return dataset.query if dataset.one_side else dataset.query + dataset.gallery
+    """The images of "train", or of "test": the queries, then those of the gallery that are no queries."""
+    return dataset.train if split == "train" else dataset.test_images
 
 
 def load_images(
@@ -102,9 +100,9 @@ def _fill(
     start = len(file.header)
 
     def fill(position: int) -> tuple[bytes, bytes]:
-        path = file.records[position].path
-        content = read_bytes(path)
-        pixels = decode_bytes(content, path, file.height, file.width).tobytes()
+        record = file.records[position]
+        content = read_bytes(record.path)
+        pixels = decode_bytes(content, record.path, file.height, file.width, record.box).tobytes()
         _write_at(handle, pixels, start + position * file.image_bytes)
         return hashlib.sha256(content).digest(), hashlib.sha256(pixels).digest()
 

@@ -58,6 +58,8 @@ class SetReport:
     deep_fingerprint: str = ""
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    who: str = "persons"
+    """What the set's labels tell apart."""
 
 
 @dataclass(frozen=True)
@@ -295,7 +297,7 @@ def _render_set(report: SetReport) -> str:
     if report.root:
         standin = f", {report.standin}" if report.standin else ""
         lines.append(f"  {report.title} in {report.root}{standin}")
-        lines.append(f"  {'split':<9}{'images':>18}{'persons':>16}{'cameras':>9}")
+        lines.append(f"  {'split':<9}{'images':>18}{report.who:>16}{'cameras':>9}")
         lines += [_render_split(split) for split in report.splits]
         lines.append(f"  fingerprint       {report.fingerprint}")
     else:

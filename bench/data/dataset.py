@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 STANDIN_MARKER = "STAND-IN.json"
 """File in the root folder of every generated set: {"size", "seed", "version"}; real sets have none."""
 
 
+UNKNOWN = -1
+"""Camera or sequence of an image of which it is not known."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom edge in pixels; right and bottom are the first pixel outside."""
+
+Rule = Literal["camera", "itself", "sequence"]
+"""Why a gallery image does not count for a query: it shows the same person to the same camera, it is the query's own
+image, or it is of the query's own sequence, whoever it shows."""
+
+
 class ImageRecord(NamedTuple):
-    """One image. `person` >= 0 (0 may be a distractor in a gallery), `camera` >= 0."""
+    """One image. `person` >= 0 (0 may be a distractor in a gallery), `camera` and `sequence` >= 0, or UNKNOWN.
+
+    With a `box` the image is that part of the picture at `path`.
+    """
 
     path: Path
     person: int
     camera: int
+    box: Box | None = None
+    sequence: int = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -55,13 +73,83 @@ class Dataset:
     """The sets whose training images, one after the other, this one is made of; () for a single set."""
     splits: tuple[Split, ...] = ()
     split_source: str = ""
+    shares_images: bool = False
+    """Whether some images are both query and gallery."""
 
     @property
     def both_ways(self) -> bool:
         """Whether some split looks for the gallery's images among the queries."""
         return any(split.swapped for split in self.splits)
 
-    @property
+    @cached_property
     def one_side(self) -> bool:
-        """Whether any image may be query or gallery, as the splits say: both lists hold the same images."""
-        return bool(self.splits) and [one.path for one in self.query] == [one.path for one in self.gallery]
+        """Whether any image may be query or gallery: both lists hold the same images."""
+        return self._shares and [*map(_image, self.query)] == [*map(_image, self.gallery)]
+
+    @cached_property
+    def test_images(self) -> tuple[ImageRecord, ...]:
+        """The queries, then those of the gallery that are no queries: each image once."""
+        if not self._shares:
+            return self.query + self.gallery
+        known = {*map(_image, self.query)}
+        return self.query + tuple(record for record in self.gallery if _image(record) not in known)
+
+    @cached_property
+    def sides(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Positions of the queries and of the gallery among `test_images`."""
+        queries, images = len(self.query), len(self.test_images)
+        if not self._shares:
+            return range(queries), range(queries, images)
+        places = {_image(record): place for place, record in enumerate(self.test_images)}
+        query, gallery = ([places[_image(record)] for record in side] for side in (self.query, self.gallery))
+        return query, gallery
+
+    @cached_property
+    def left_out(self) -> tuple[Rule, ...]:
+        """The rules by which some gallery image may not count for a query."""
+        if self.splits:
+            return ("camera",)
+        found: dict[Rule, bool] = {
+            "camera": any(record.camera != UNKNOWN for record in self.query),
+            "itself": self.shares_images,
+            "sequence": any(record.sequence != UNKNOWN for record in self.query),
+        }
+        return tuple(rule for rule, holds in found.items() if holds)
+
+    @cached_property
+    def groups(self) -> tuple[tuple[Sequence[int], Sequence[int]], ...]:
+        """Of each rule but that of cameras, a number for each query [Q] and for each gallery image [G].
+
+        A gallery image of the query's own number, unless that is UNKNOWN, does not count for it.
+        """
+        found = [self.sides] if "itself" in self.left_out else []
+        if "sequence" in self.left_out:
+            query, gallery = ([record.sequence for record in side] for side in (self.query, self.gallery))
+            found.append((query, gallery))
+        return tuple(found)
+
+    @property
+    def _shares(self) -> bool:
+        return self.shares_images or bool(self.splits)
+
+
+def may_match(query: ImageRecord, other: ImageRecord) -> bool:
+    """Whether a gallery image of a query's person counts for it: it is of another camera and sequence, and not it."""
+    return (
+        (query.camera == UNKNOWN or other.camera != query.camera)
+        and (query.sequence == UNKNOWN or other.sequence != query.sequence)
+        and _image(other) != _image(query)
+    )
+
+
+def has_match(queries: Iterable[ImageRecord], gallery: Iterable[ImageRecord]) -> bool:
+    """Whether any query has a match that counts."""
+    of_person: dict[int, list[ImageRecord]] = {}
+    for record in gallery:
+        of_person.setdefault(record.person, []).append(record)
+    return any(may_match(query, other) for query in queries for other in of_person.get(query.person, ()))
+
+
+def _image(record: ImageRecord) -> tuple[Path, Box | None]:
+    """What makes two records the same image."""
+    return record.path, record.box

@@ -169,9 +169,9 @@ class DecodedFile:
         """Decode a few images again, spread over the file."""
         images = self.open()
         for position in sorted(set(np.linspace(0, len(self.records) - 1, COMPARED).astype(int).tolist())):
-            path = self.records[position].path
-            if not np.array_equal(images[position], decode(path, self.height, self.width)):
-                return f"does not hold what {path} gives, with this version of Pillow"
+            record = self.records[position]
+            if not np.array_equal(images[position], decode(record.path, self.height, self.width, record.box)):
+                return f"does not hold what {record.path} gives, with this version of Pillow"
         return ""
 
     def _changed(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import HELD_OUT, digest
-from bench.data.dataset import Dataset, ImageRecord
+from bench.data.dataset import Dataset, has_match
 from bench.errors import UserError
 from bench.randomness import Stream, generator
 
@@ -44,7 +44,7 @@ def held_out_set(dataset: Dataset, persons: int) -> tuple[Dataset, NDArray[np.in
         first.setdefault((record.person, record.camera), at)
     queries = sorted(first.values())
     gallery = sorted(set(range(len(records))).difference(queries))
-    if not _has_match([records[at] for at in queries], [records[at] for at in gallery]):
+    if not has_match([records[at] for at in queries], [records[at] for at in gallery]):
         raise UserError(
             f"training.held_out_persons={persons}: none of these persons of {dataset.name} has an image that is "
             "no query in another camera than a query's; no test can be made of them"
@@ -57,12 +57,6 @@ def held_out_set(dataset: Dataset, persons: int) -> tuple[Dataset, NDArray[np.in
         gallery=tuple(records[at] for at in gallery),
         fingerprint=digest([HELD_OUT, dataset.fingerprint, persons]),
         parts=(),
+        shares_images=False,
     )
     return test, positions[[*queries, *gallery]]
-
-
-def _has_match(queries: list[ImageRecord], gallery: list[ImageRecord]) -> bool:
-    cameras: dict[int, set[int]] = {}
-    for record in gallery:
-        cameras.setdefault(record.person, set()).add(record.camera)
-    return any(cameras.get(record.person, set()) - {record.camera} for record in queries)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from bench.data.dataset import Box
 from bench.errors import UserError
 
 FORMATS = ("JPEG", "PNG", "BMP")
@@ -21,9 +22,18 @@ _ORIENTATION = 0x0112
 """Number of the EXIF field that says how a viewer should turn a picture; 1 is upright."""
 
 
-def decode(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+def decode(path: Path, height: int, width: int, box: Box | None = None) -> NDArray[np.uint8]:
     """One image as [3, height, width] RGB, resized bicubic. Raises UserError with the path if it cannot be read."""
-    return decode_bytes(read_bytes(path), path, height, width)
+    return decode_bytes(read_bytes(path), path, height, width, box)
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height of a picture, as its file says; None if that cannot be read. No pixels are."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size
+    except Exception:  # Pillow's decoders raise many kinds on damaged bytes
+        return None
 
 
 def read_bytes(path: Path) -> bytes:
@@ -34,13 +44,28 @@ def read_bytes(path: Path) -> bytes:
         raise unreadable(path, str(fault.strerror)) from fault
 
 
-def decode_bytes(content: bytes, path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """The image in a file's bytes as [3, height, width] RGB, resized bicubic. Raises UserError with the path."""
+def decode_bytes(content: bytes, path: Path, height: int, width: int, box: Box | None = None) -> NDArray[np.uint8]:
+    """The image in a file's bytes as [3, height, width] RGB, resized bicubic. Raises UserError with the path.
+
+    Where a box is given, that part of the picture is taken; what of the box lies outside the picture is left out.
+    """
     try:
-        resized = to_rgb(content).resize((width, height), Image.Resampling.BICUBIC)
+        picture = to_rgb(content)
+        if box is not None:
+            picture = picture.crop(within(box, picture.size))
+        resized = picture.resize((width, height), Image.Resampling.BICUBIC)
     except ValueError as fault:
         raise unreadable(path, str(fault)) from fault
     return np.asarray(resized).transpose(2, 0, 1)
+
+
+def within(box: Box, size: tuple[int, int]) -> Box:
+    """The part of a box that lies in a picture of a size, width and height. Raises ValueError if nothing does."""
+    left, top, right, bottom = max(box[0], 0), max(box[1], 0), min(box[2], size[0]), min(box[3], size[1])
+    if left >= right or top >= bottom:
+        edges = ", ".join(map(str, box))
+        raise ValueError(f"the box {edges} lies outside the picture, which is {size[0]} x {size[1]} pixels")
+    return left, top, right, bottom
 
 
 def to_rgb(content: bytes) -> Image.Image:

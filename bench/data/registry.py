@@ -108,6 +108,11 @@ SETS = {
 }
 NAMES = tuple(SETS)
 
+ALL = "_all"
+"""Behind a set's name: all its images."""
+JOIN = "+"
+"""Between the sets of a source."""
+
 
 def set_kind(name: str) -> SetKind:
     """Return the set called `name`. Raises UserError with the valid names and the nearest one."""

@@ -6,17 +6,17 @@ sets means nothing: `canonical` gives a source its one name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.config import digest
-from bench.data.dataset import Dataset, ImageRecord
-from bench.data.registry import describe, load_dataset, set_kind
+from bench.data.dataset import UNKNOWN, Dataset, ImageRecord
+from bench.data.own import load_own
+from bench.data.own_names import is_own
+from bench.data.registry import ALL, JOIN, describe, load_dataset, set_kind
 from bench.errors import UserError
 
-ALL = "_all"
-JOIN = "+"
 SAME_PERSONS = {"cuhk03_labeled": "cuhk03"}
 """Sets that show the persons of another one."""
 
@@ -55,15 +55,22 @@ def check_apart(source: str, tests: tuple[str, ...]) -> None:
 
 
 def load_source(
-    source: str, data_dir: str | Path, msmt_release: str | None = None, splits: Sequence[Path] = ()
+    source: str,
+    data_dir: str | Path,
+    msmt_release: str | None = None,
+    splits: Sequence[Path] = (),
+    own: Mapping[str, Path] | None = None,
 ) -> Dataset:
     """A source as one training set: persons and cameras of its sets are kept apart, test splits left out.
 
-    A single set, for training or testing, is as `load_dataset` gives it. Raises UserError where a set is absent or
-    unusable, and where real and generated sets are mixed.
+    A single set, for training or testing, is as `load_dataset` or `load_own` gives it; `own` has the files of sets of
+    one's own by name. Raises UserError where a set is absent or unusable, and where real and generated sets are mixed.
     """
     named_parts = parts_of(source) if JOIN in source else (source,)
-    loaded = [load_dataset(name, data_dir, msmt_release, splits) for name in named_parts]
+    loaded = [
+        load_own(name, own or {}) if is_own(name) else load_dataset(name, data_dir, msmt_release, splits)
+        for name in named_parts
+    ]
     return loaded[0] if len(loaded) == 1 else join(loaded)
 
 
@@ -76,7 +83,10 @@ def join(sets: list[Dataset]) -> Dataset:
     persons = cameras = 0
     for dataset in sets:
         records += [
-            record._replace(person=record.person + persons, camera=record.camera + cameras) for record in dataset.train
+            record._replace(
+                person=record.person + persons, camera=UNKNOWN if record.camera == UNKNOWN else record.camera + cameras
+            )
+            for record in dataset.train
         ]
         persons = max(record.person for record in records) + 1
         cameras = max(record.camera for record in records) + 1
@@ -95,6 +105,8 @@ def join(sets: list[Dataset]) -> Dataset:
 
 def _part(word: str) -> str:
     """A set's name as `load_dataset` takes it. A set that is for training only is all of itself."""
+    if is_own(word):
+        return word
     base = word.removesuffix(ALL)
     known = describe()
     if base != word and base in known and not known[base].has_test:

@@ -110,6 +110,8 @@ class TestResult(Settings):
     """The single tests of a small set; [] for sets with one query list and one gallery."""
     split_source: str = ""
     """Where the splits are from, with the first digits of their hash."""
+    left_out: list[Literal["camera", "itself", "sequence"]] = ["camera"]
+    """Which gallery images did not count for a query: those of its person and camera, its own image, its sequence."""
     lists: str = ""
     """SHA-256 of the file of ranked lists that belongs to this result; "" for none, as in older records."""
     lists_refused: str = ""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bench.config import TEST_SETS, merge
 from bench.errors import UserError
 from bench.journal.record import Record
 from bench.report.board import Board, LeftOut, Row, Setting, own_trains
-from bench.report.published import load_published
+from bench.report.published import published_of
 from bench.study.definition import Preset, Study, load_study, study_names
 from bench.study.names import tell_apart
 from bench.study.plan import Cell, answers, plan, request_key, study_tests, usual_tests
@@ -19,13 +19,17 @@ OUTSIDE_ROWS = "table2"
 """The study whose tables also list runs that no row of any study asks for: heads from outside the suite."""
 
 
-def collect(records: Iterable[Record], asked: Sequence[str] | None = None) -> list[Board]:
-    """The boards of all settings, in the order of settings and studies.
+def collect(
+    records: Iterable[Record], asked: Sequence[str] | None = None, own: Mapping[str, Study] | None = None
+) -> list[Board]:
+    """The boards of all settings, in the order of settings and studies; `own` are studies beside those of the suite.
 
     Without `asked`, studies that no run answers are skipped, as are always boards of a training set that is not the
     study's own and whose runs another board shows. Raises UserError for unknown studies.
     """
-    studies = {name: load_study(name) for name in [*study_names(), *(asked or ())]}
+    own = own or {}
+    asked_names = [name for name in asked or () if name not in own]
+    studies = {**{name: load_study(name) for name in [*study_names(), *asked_names]}, **own}
     chosen: list[Board] = []
     for setting in settings(records):
         found = {name: _study_rows(name, study, setting) for name, study in studies.items()}
@@ -75,7 +79,7 @@ def _study_rows(name: str, study: Study, setting: Setting) -> list[Row]:
     """One row per study row and training set, with the runs that answer it."""
     if setting.loaded_preset is None:
         return []
-    published = load_published()[study.published]
+    published = published_of(study)
     by_request: dict[str, list[Record]] = {}
     for record in setting.records:
         by_request.setdefault(request_key(record.config), []).append(record)
@@ -207,7 +211,7 @@ def _place(train: str) -> tuple[int, str]:
 
 def _with_literature(study: Study, trains: Sequence[str], rows: Sequence[Row]) -> list[Row]:
     """The rows by training set as the paper orders them: published methods that are not run here come first."""
-    table = load_published()[study.published]
+    table = published_of(study)
     labels = {row.label for row in rows}
     merged: list[Row] = []
     for train in trains:

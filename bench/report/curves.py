@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bench.report.board import Board, Row
 from bench.report.columns import MACC, TIME
@@ -63,26 +65,31 @@ class CurvePoint:
 def panels(board: Board) -> list[Panel]:
     """One panel for each key that the board's study sweeps, with a curve for each of its rows."""
     found = []
-    for key in board.study.sweep:
+    for key, values in board.study.sweep.items():
+        if any(isinstance(value, bool | str) or value is None for value in values):
+            continue  # no line goes through what is no number
         name = key.rpartition(".")[2]
-        curves = [curve for row in board.study.rows if (curve := _curve(board, row.label, name)) is not None]
+        curves = [curve for row in board.study.rows if (curve := _curve(board, row.label, key)) is not None]
         found.append(Panel(name, OPTION_TITLES.get(name, name), tuple(curves)))
     return found
 
 
-def _curve(board: Board, label: str, name: str) -> Curve | None:
-    """The curve along an option of a study's row, None if the board has not that row."""
+def _curve(board: Board, label: str, key: str) -> Curve | None:
+    """The curve along a swept key of a study's row, None if the board has not that row."""
+    name = key.rpartition(".")[2]
     start = next((row for row in board.rows if row.label == label and row.kind == "study"), None)
     if start is None:
         return None
     swept = [row for row in board.rows if row.kind == "study" and row.label.startswith(f"{label} {name}=")]
-    points = sorted(((_value(row, name), row) for row in (start, *swept)), key=lambda point: point[0])
-    return Curve(label, _value(start, name), tuple(points))
+    points = sorted(((_value(row, key), row) for row in (start, *swept)), key=lambda point: point[0])
+    return Curve(label, _value(start, key), tuple(points))
 
 
-def _value(row: Row, name: str) -> float:
-    config = row.config
-    return float(config.width if name == "width" else config.options[name]) if config else 0.0
+def _value(row: Row, key: str) -> float:
+    value: Any = row.config
+    for part in key.split("."):
+        value = value[part] if isinstance(value, Mapping) else getattr(value, part)
+    return float(value)
 
 
 def curve_points(board: Board) -> list[CurvePoint]:

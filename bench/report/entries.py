@@ -10,7 +10,7 @@ from bench.report import notes
 from bench.report.board import Board, Row, State
 from bench.report.columns import AVERAGES, MACC, TIME, Quantity, Summary
 from bench.report.model import CHANCE, LITERATURE, MISSING, OUTSIDE, Column, Footnotes, Text
-from bench.report.published import HOUR, load_published
+from bench.report.published import HOUR, published_of
 from bench.report.titles import source_title
 
 OPTION_TITLES = {
@@ -124,7 +124,7 @@ def accuracy_fields(board: Board, quantity: Quantity, test: str, group: str) -> 
 
 def published_column(board: Board, column: Column) -> Column:
     """The column of published values beside that of measured ones."""
-    heading = "paper" if load_published()[board.study.published].by == "paper" else "published"
+    heading = "paper" if published_of(board.study).by == "paper" else "published"
     return Column(heading, column.group, long=f"{column.full} ({heading})")
 
 

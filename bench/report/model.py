@@ -82,6 +82,8 @@ class Value:
     at_chance: bool | None = None
     device: str = ""
     commit: str = ""
+    left_out: str = ""
+    """Which gallery images did not count for a query: of its person and camera, itself, of its sequence; or nothing."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from bench.data.sources import JOIN
 from bench.journal.record import Record
 from bench.progress import sentence
 from bench.report.board import Board, Row
-from bench.report.published import load_published
+from bench.report.published import published_of
 from bench.report.titles import letters, set_title
 
 
@@ -60,6 +60,13 @@ DATA_TRAITS = (
 """Compared among the rows of one training set."""
 
 
+LEFT_OUT = {
+    "itself": "each query is compared with all other images, itself left out",
+    "sequence": "images of the query's own sequence are left out",
+}
+"""What is left out of a query's ranking, beside the person's images by the query's own camera."""
+
+
 def notes(board: Board) -> list[str]:
     """Notes on the whole of a board's tables: provenance, differences, and the paper's numbers."""
     lines = []
@@ -69,11 +76,12 @@ def notes(board: Board) -> list[str]:
         rows = [row for row in board.rows if row.train == train]
         lines += [_differences(trait, board, rows, f" ({train})") for trait in DATA_TRAITS]
         lines += [_test_data(board, rows, test) for test in board.asked_tests(train)]
-    lines += [_splits(board, test) for test in board.tests]
+    lines += [line for test in board.tests for line in (_splits(board, test), _left_out(board, test))]
     if any(record.provenance.dirty for row in board.rows for record in row.records):
         lines.append("Runs with uncommitted changes cannot be reproduced from their commit.")
-    published = load_published()[board.study.published]
-    lines += [_letters(board), f"{published.by.capitalize()}: {published.source}.", *published.notes]
+    published = published_of(board.study)
+    source = f"{published.by.capitalize()}: {published.source}." if published.source else ""
+    lines += [_letters(board), source, *published.notes]
     return [*filter(None, lines)]
 
 
@@ -142,6 +150,20 @@ def _splits(board: Board, test: str) -> str:
     count = len({split.split for split in results[0].splits})
     ways = ", each both ways" if any(split.swapped for split in results[0].splits) else ""
     return f"{set_title(test)}: mean over {count} split{'s' * (count > 1)}{ways}: {'; or '.join(sources)}."
+
+
+def _left_out(board: Board, test: str) -> str:
+    """What counts for a query in a test, where it is not all but the person's images by the same camera."""
+    rules = {tuple(result.left_out) for row in board.rows for result in row.results(test)}
+    if not rules - {("camera",)}:
+        return ""
+    said = []
+    for rule in sorted(rules):
+        parts = [LEFT_OUT[name] for name in rule if name != "camera"]
+        if "camera" not in rule:
+            parts.insert(0, "cameras are unknown, so no image is left out for the query's camera")
+        said.append("; ".join(parts) or "the query's own camera is left out as usual")
+    return f"{set_title(test)}: {'; in other runs '.join(said)}."
 
 
 def _letters(board: Board) -> str:

@@ -22,7 +22,7 @@ from bench.report.entries import (
     too_few_tested,
 )
 from bench.report.model import Column, Footnotes, Text, Value
-from bench.report.published import AVERAGE, PublishedRow, load_published
+from bench.report.published import AVERAGE, PublishedRow, published_of
 from bench.report.titles import short_title
 from bench.report.values import value_from
 
@@ -104,7 +104,7 @@ def pair_columns(board: Board, shown_per_test: Sequence[Quantity]) -> Pairs:
 
 def _methods(board: Board) -> list[Method]:
     """Published methods that are not run here first, then the study's in their order."""
-    table = load_published()[board.study.published]
+    table = published_of(board.study)
     lines: dict[tuple[bool, str], dict[str, Row]] = {}
     for copied in (True, False):
         for row in board.rows:

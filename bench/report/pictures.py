@@ -14,6 +14,7 @@ from bench.report.board import Board, Row
 from bench.report.columns import MACC, PER_TEST, Summary, summarise
 from bench.report.labels import legible
 from bench.report.layout import banner
+from bench.report.model import PICTURES
 from bench.report.notes import device
 from bench.report.titles import set_title, source_title
 
@@ -66,7 +67,7 @@ def title(board: Board, what: str, speeds: bool) -> tuple[str, str]:
     return text, "#a02020" if warning else "black"
 
 
-def files_of(figure: Figure, stem: str, suffixes: Sequence[str]) -> dict[str, bytes]:
+def files_of(figure: Figure, stem: str, suffixes: Sequence[str] = PICTURES["figures"]) -> dict[str, bytes]:
     """A picture as files by name; the same picture is the same file, whenever it is drawn."""
     files = {}
     for suffix in suffixes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.config import HELD_OUT
 from bench.data import NAMES
+from bench.data.own_names import is_own
 from bench.data.sources import canonical
 from bench.errors import UserError
 from bench.journal.reading import Unreadable
@@ -44,7 +45,7 @@ def read_sources(results: Path, speed: bool) -> Sources:
 
 
 def _check_sets(path: Path, record: Record) -> None:
-    tests = {result.test for result in record.tests}
+    tests = {result.test for result in record.tests if not is_own(result.test)}
     trains = set() if _is_source(record.config.train) else {record.config.train}
     unknown = sorted(tests.difference((*NAMES, HELD_OUT)) | trains)
     if unknown:

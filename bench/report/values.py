@@ -48,6 +48,7 @@ def value_from(
     else:
         status = "failed" if row.records and len(row.failures) == len(row.records) else "missing"
     commits = [record.provenance.commit + ("+changes" if record.provenance.dirty else "") for record in row.records]
+    rules = [", ".join(result.left_out) or "nothing" for result in row.results(test, state)] if test else []
     return Value(
         study=board.name,
         preset=board.setting.preset or "",
@@ -71,4 +72,5 @@ def value_from(
         at_chance=chance,
         device="; ".join(dict.fromkeys(notes.device(record) for record in row.records)),
         commit="; ".join(dict.fromkeys(commits)),
+        left_out="; or ".join(dict.fromkeys(rules)),
     )

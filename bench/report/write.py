@@ -34,7 +34,7 @@ from bench.report.render import (
 )
 from bench.report.sources import read_sources
 from bench.report.speed import speed_tables
-from bench.study.definition import study_names
+from bench.study.definition import Study, study_names
 
 MARKDOWN = "report.md"
 PAGE = "report.html"
@@ -61,18 +61,19 @@ def write_report(
     formats: Sequence[str] | None = None,
     width: int | None = None,
     columns: Sequence[str] = (),
+    own: Mapping[str, Study] | None = None,
     page: PageOptions | None = None,
 ) -> Report:
     """Draw tables and pictures from the records below `results` and write them to the folder `out`.
 
     `studies` chooses tables of the paper (default: all that have runs), `formats` some of FORMATS (default:
-    USUAL_FORMATS), `page` says what an HTML page shows, `width` is that of the terminal
-    (default: no limit), `columns` are keys of accuracies to show besides. Records that cannot be read are passed over.
-    Raises UserError where there are no runs, for unknown studies, formats or columns, for an `out` among the runs,
-    which reports never touch, and for one that cannot be written.
+    USUAL_FORMATS), `width` is that of the terminal (default: no limit), `columns` are keys of accuracies to show
+    besides, `own` studies beside those of the suite, by name, `page` says what an HTML page shows. Records that cannot
+    be read are passed over. Raises UserError where there are no runs, for unknown studies, formats or columns, for an
+    `out` among the runs, which reports never touch, and for one that cannot be written.
     """
     for name in studies or ():
-        one_of("study", name, (*study_names(), SPEED))
+        one_of("study", name, (*study_names(), *(own or ()), SPEED))
     wanted = [one_of("format", name, FORMATS) for name in formats or USUAL_FORMATS]
     extra = [one_of("column", name, [quantity.key for quantity in EXTRA]) for name in columns]
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(results / "runs")):
@@ -87,7 +88,7 @@ def write_report(
             f"there are no runs in {results}; to make some: bench run --variants all --train msmt --preset demo"
         )
     papers = [name for name in studies or () if name != SPEED]
-    boards = collect(sources.records, papers or None) if papers or not studies else []
+    boards = collect(sources.records, papers or None, own) if papers or not studies else []
     made = {board.slug: tables(board, extra) for board in boards}
     files: dict[str, bytes] = {}
     for table in [*(table for board in boards for table in made[board.slug]), *speed]:
@@ -115,7 +116,7 @@ def write_report(
         notes = [*(f"- {escape_markdown(line.strip())}" for line in passed_over), ""] if passed_over else []
         text = "\n".join(["# Report", "", *map(escape_markdown, head), "", *notes, *sections])
         first[MARKDOWN] = _bytes(text)
-    _write(files | first, out)
+    write_files(files | first, out)
     parts = [_terminal(head, boards, made, bool(studies), width)]
     if speed and boards and not studies:
         parts.append("Speed of matching, measured by `bench perf`: `bench report --study speed`.")
@@ -136,7 +137,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _write(files: Mapping[str, bytes], out: Path) -> None:
+def write_files(files: Mapping[str, bytes], out: Path) -> None:
     """Put each file in place in one step; a link of its name is replaced, not followed."""
     try:
         for name, content in files.items():
@@ -153,7 +154,7 @@ def _draw(boards: Sequence[Board], suffixes: Sequence[str]) -> tuple[dict[str, d
     faults = []
     for board in boards if suffixes else ():
         try:
-            with _no_backend():
+            with no_backend():
                 # Importing the plotting library takes seconds; tables alone should not wait for it.
                 from bench.report.figures import draw
             pictures[board.slug] = draw(board, suffixes)
@@ -164,7 +165,7 @@ def _draw(boards: Sequence[Board], suffixes: Sequence[str]) -> tuple[dict[str, d
 
 
 @contextmanager
-def _no_backend() -> Iterator[None]:
+def no_backend() -> Iterator[None]:
     """No backend is asked for, which matplotlib would look for when it is imported; a notebook's may not be there."""
     asked = os.environ.pop("MPLBACKEND", None)
     try:

@@ -272,7 +272,7 @@ class _Run:
         return dataset, ChosenImages(self._images(source, "train"), chosen)
 
     def _dataset(self, name: str) -> Dataset:
-        return load_source(name, self.task.data_dir, self.task.msmt_release, self.task.splits)
+        return load_source(name, self.task.data_dir, self.task.msmt_release, self.task.splits, self.task.own)
 
     def _images(self, dataset: Dataset, split: str) -> Images:
         size, task = self.task.config.input, self.task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +14,8 @@ from bench.config import HELD_OUT, CellConfig
 from bench.data import Dataset
 from bench.data.cache import load_images
 from bench.data.held_out import held_out_set
-from bench.data.sources import load_source
+from bench.data.own_names import is_own
+from bench.data.sources import load_source, parts_of
 from bench.data.splits import files_not_needed
 from bench.environment import cpus
 from bench.errors import UserError
@@ -66,6 +67,8 @@ class RunOptions:
     msmt_release: str | None = None
     splits: tuple[Path, ...] = ()
     """Files of splits for small test sets, instead of those that come with these."""
+    own: Mapping[str, Path] = field(default_factory=dict)
+    """The files of sets of one's own, by name."""
     lists: bool = False
     """Whether results without ranked lists are tested again, and nothing is trained."""
     preset: str | None = None
@@ -83,6 +86,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     _check_kernel(cells, options)
     datasets = _load_datasets(cells, options)
     _check_training_sets(cells, datasets)
+    _check_apart(cells, datasets, options)
     targets = [options.target(cell) for cell in cells]
     configs = [
         resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
@@ -114,6 +118,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
                 weights_file=cell.weights_file,
                 msmt_release=options.msmt_release,
                 splits=options.splits,
+                own=dict(options.own),
                 lists=options.lists,
                 preset=options.preset,
                 overrides=options.overrides,
@@ -194,13 +199,34 @@ def _check_training_sets(cells: Sequence[Cell], datasets: dict[str, Dataset]) ->
             )
 
 
+def _check_apart(cells: Sequence[Cell], datasets: dict[str, Dataset], options: RunOptions) -> None:
+    """Sets of one's own that are tested on need a test, and none of the persons who are trained on may be in it."""
+    for train, tests in dict.fromkeys((cell.config.train, tests_of(cell, options.tests)) for cell in cells):
+        for name in filter(is_own, tests):
+            test = datasets[name]
+            if not test.query:
+                raise UserError(
+                    f"{name} in {test.root} has no lines of split test or validation; choose another --test"
+                )
+            if name not in parts_of(train):
+                continue
+            tested = {record.person for record in test.query + test.gallery}
+            if shared := len(tested & {record.person for record in test.train}):
+                raise UserError(
+                    f"{name} in {test.root}: {shared:,} identities are both in training and in test, which tells "
+                    "nothing of those never seen; `bench data check` names some. Part them, or choose another --test"
+                )
+
+
 def _load_datasets(cells: Sequence[Cell], options: RunOptions) -> dict[str, Dataset]:
     names = dict.fromkeys(cell.config.train for cell in cells)
     names |= dict.fromkeys(name for cell in cells for name in tests_of(cell, options.tests))
     if useless := files_not_needed(options.splits, names):
         raise UserError(f"--splits: {useless[0]}, and no run is tested on that; tested on: {', '.join(names)}")
     named = [name for name in names if name != HELD_OUT]
-    datasets = {name: load_source(name, options.data_dir, options.msmt_release, options.splits) for name in named}
+    datasets = {
+        name: load_source(name, options.data_dir, options.msmt_release, options.splits, options.own) for name in named
+    }
     for config in (cell.config for cell in cells):
         if config.training.held_out_persons is not None:
             test, _ = held_out_set(datasets[config.train], config.training.held_out_persons)

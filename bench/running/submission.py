@@ -46,6 +46,7 @@ def absolute(task: CellTask) -> CellTask:
         weights_file=weights,
         head=head,
         splits=tuple(path.absolute() for path in task.splits),
+        own={name: path.absolute() for name, path in task.own.items()},
     )
 
 

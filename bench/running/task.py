@@ -45,6 +45,8 @@ class CellTask:
     save_seconds: float = SAVE_SECONDS
     splits: tuple[Path, ...] = ()
     """Files of splits for small test sets, instead of those that come with these."""
+    own: dict[str, Path] = field(default_factory=dict)
+    """The files of sets of one's own, by name."""
     lists: bool = False
     """Whether results without ranked lists are tested again; then nothing is trained."""
 

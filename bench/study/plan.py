@@ -29,6 +29,7 @@ from bench.config import (
     validate,
 )
 from bench.data import NAMES, describe
+from bench.data.own_names import is_own
 from bench.data.sources import canonical, check_apart, parts_of, persons_of
 from bench.environment import cpus
 from bench.errors import UserError
@@ -128,9 +129,9 @@ def tests_of(cell: Cell, asked: Iterable[str] | None) -> tuple[str, ...]:
 
 def checked_tests(source: str, asked: Iterable[str]) -> tuple[str, ...]:
     """Names of test sets, each once. Raises UserError as `tests_of`."""
-    tests = tuple(one_of("test set", name, NAMES) for name in dict.fromkeys(asked))
+    tests = tuple(name if is_own(name) else one_of("test set", name, NAMES) for name in dict.fromkeys(asked))
     for name in tests:
-        if not describe()[name].has_test:
+        if not is_own(name) and not describe()[name].has_test:
             raise UserError(f"{name} has no query and gallery: it is for training only; choose another --test")
     check_apart(source, tests)
     return tests
@@ -144,10 +145,13 @@ def study_tests(study: Study, source: str) -> tuple[str, ...]:
 def usual_tests(source: str, training: Training | None = None) -> tuple[str, ...]:
     """The test sets of a source where nobody asks for others: the paper's, or the large sets that are no part of it.
 
-    Where persons are held out from `training`, these alone.
+    Where persons are held out from `training`, these alone. Of a source with sets of one's own, these: each has a test
+    of its own, or a run is told that it lacks one.
     """
     if training is not None and training.held_out_persons is not None:
         return (HELD_OUT,)
+    if own := tuple(part for part in parts_of(source) if is_own(part)):
+        return own
     shown = {persons_of(part) for part in parts_of(source)}
     return TEST_SETS.get(source) or tuple(name for name in LARGE_SETS if name not in shown)
 

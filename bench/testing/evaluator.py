@@ -65,8 +65,9 @@ def evaluate(
     keeps = folder is not None and data_dir is not None and state == "trained"
     of_splits: list[Lists] | None = [] if keeps else None
     with pulse.interruption.deferred():
-        sides = _sides(dataset)
-        scorer = Scorer(model, images, *sides, settings, watch, folder, pulse, key, progress, dataset.both_ways)
+        scorer = Scorer(
+            model, images, *_sides(dataset), settings, watch, folder, pulse, key, progress, dataset.both_ways
+        )
         if not scorer.plan.trivial:
             progress.say(f"{what}: {scorer.plan}")
         partial = _partial(dataset, folder, state, key, keeps) if folder else None
@@ -117,7 +118,6 @@ def _forget(partial: PartialTest | PartialRows | None, scorer: Scorer) -> None:
 def _result(dataset: Dataset, ranks: list[QueryRanks], state: str, pixels: Level | None) -> TestResult:
     """What follows from the ranks, without what was measured of the test itself."""
     metrics = [_summarise(part, dataset) for part in ranks]
-    chance = [chance_level(part) for part in ranks]
     whole = QueryRanks.join(ranks)
     return TestResult(
         test=dataset.name,
@@ -132,7 +132,7 @@ def _result(dataset: Dataset, ranks: list[QueryRanks], state: str, pixels: Level
         matches=whole.matches_left.tolist(),
         last_rank=whole.last_rank.tolist(),
         gallery_images=len(dataset.gallery),
-        chance=Level(rank1=fmean(rank1 for rank1, _ in chance), mAP=fmean(mAP for _, mAP in chance)),
+        chance=_chance(ranks),
         pixels=pixels,
         fingerprint=dataset.fingerprint,
         standin=dataset.standin,
@@ -141,17 +141,19 @@ def _result(dataset: Dataset, ranks: list[QueryRanks], state: str, pixels: Level
         pairs=0,
         splits=split_results(dataset, ranks, metrics) if dataset.splits else [],
         split_source=dataset.split_source,
+        left_out=[*dataset.left_out],
     )
 
 
 def _sides(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of queries and gallery among the test images; one and the same array where both are the same images."""
-    queries, gallery = len(dataset.query), len(dataset.gallery)
-    if dataset.one_side:
-        every = np.arange(queries)
-        return every, every
-    positions = np.arange(queries + gallery)
-    return positions[:queries], positions[queries:]
+    query, gallery = (np.array(side, np.int64) for side in dataset.sides)
+    return (query, query) if dataset.one_side else (query, gallery)
+
+
+def _chance(ranks: list[QueryRanks]) -> Level:
+    chance = [chance_level(part) for part in ranks]
+    return Level(rank1=fmean(rank1 for rank1, _ in chance), mAP=fmean(mAP for _, mAP in chance))
 
 
 def _means(metrics: list[RankMetrics]) -> dict[str, float]:
@@ -175,7 +177,7 @@ def pixel_baseline(dataset: Dataset, images: NDArray[np.uint8]) -> Level:
     queries = len(dataset.query)
     for start in range(0, queries, 256):
         chunk = slice(start, min(start + 256, queries))
-        parts.append(_rank_chunk(dataset, (features[chunk] @ features[queries:].T).numpy(), start))
+        parts.append(_rank_chunk(dataset, (features[query[chunk]] @ features[gallery].T).numpy(), start))
     metrics = _summarise(QueryRanks.join(parts), dataset)
     return Level(rank1=metrics.rank1, mAP=metrics.mAP)
 
@@ -223,6 +225,9 @@ def _rank_chunk(dataset: Dataset, scores: NDArray, start: int, lists: Lists | No
             np.array([record.camera for record in chunk]),
             np.array([record.camera for record in dataset.gallery]),
             first_index=start,
+            groups=[
+                (np.array(query[start : start + len(scores)]), np.array(gallery)) for query, gallery in dataset.groups
+            ],
             lists=lists,
         )
     except ValueError as fault:

@@ -30,9 +30,9 @@ def ranked_list(
 ) -> NDArray:
     """[n] of ENTRY: one query's list as `RankedLists` describes it, from its scores `row` [G].
 
-    `same` [G] marks the images of its person; `right` and `left_out` are the positions, ascending, of those of them
-    that count and that do not. `others_at_least` tells for each right image, the best first, how many of other persons
-    score at least as high.
+    `same` [G] marks the images of its person and all that are left out; `right` and `left_out` are the positions,
+    ascending, of those of its person that count, and of all that do not. `others_at_least` tells for each right image,
+    the best first, how many of other persons score at least as high.
     """
     right = right[np.argsort(-row[right], kind="stable")]
     right_scores = row[right]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -62,3 +64,16 @@ def _join(parts: list[LocalMatches]) -> LocalMatches:
     names = ("query_cell", "gallery_cell", "similarity", "weight", "score")
     whole: dict[str, Tensor] = {name: torch.cat([getattr(part, name).cpu() for part in parts]) for name in names}
     return replace(parts[0], **whole)
+
+
+def threshold_at(far: float, values_of_negative_pairs: NDArray[np.floating]) -> float:
+    """The lowest similarity above which at most the share `far` of all matches of negative pairs lies.
+
+    A match passes if it is above it, so that of matches that are as strong as each other all pass or none. `far` is in
+    [0, 1). Raises ValueError for no values, and for NaN.
+    """
+    values = np.sort(np.ravel(values_of_negative_pairs))[::-1]
+    if not len(values) or np.isnan(values).any():
+        raise ValueError("a threshold needs matches of negative pairs, all of them numbers")
+    # Exact: a product of floats may be rounded up to a whole number that is one too many.
+    return float(values[math.floor(Fraction(far) * len(values))])

@@ -6,6 +6,7 @@ no sorting where its matches are few, and queries can be ranked as they are scor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,8 +84,12 @@ def rank_queries(
     gallery_cams: NDArray,
     first_index: int = 0,
     lists: Lists | None = None,
+    groups: Sequence[tuple[NDArray, NDArray]] = (),
 ) -> QueryRanks:
     """Per-query results from scores [Q, G], higher = more alike; queries without a match left are dropped.
+
+    Left out for a query are gallery images of its person and camera, unless its camera is negative (unknown), and, of
+    each pair of `groups` [Q] and [G], those of the query's own group, match or not, unless that is negative.
 
     `first_index` is the position of the first query in the whole list, for scores that come in chunks. `lists` is given
     the ranked list of each query. Raises ValueError for shapes that do not fit or NaN scores.
@@ -101,8 +106,14 @@ def rank_queries(
     for position, row in enumerate(scores):
         same = gallery_ids == query_ids[position]
         own = np.flatnonzero(same)
-        same_camera = gallery_cams[own] == query_cams[position]
-        right, entries = own[~same_camera], np.empty(0, ENTRY)
+        same_camera = (gallery_cams[own] == query_cams[position]) & (query_cams[position] >= 0)
+        right, left_out, entries = own[~same_camera], own[same_camera], np.empty(0, ENTRY)
+        if groups:
+            in_group = _in_groups(groups, position)
+            in_group[left_out] = True
+            right, left_out = right[~in_group[right]], np.flatnonzero(in_group)
+            same |= in_group
+            own = np.flatnonzero(same)
         if len(right):
             matches = np.sort(row[right])[::-1]
             others_at_least = _at_least(row, matches) - _at_least_sorted(np.sort(row[own]), matches)
@@ -111,7 +122,7 @@ def rank_queries(
             of_query = query_ids[position], query_cams[position]
             rows.append((position + first_index, first, *precisions, *sizes, last, *of_query))
             if lists is not None:
-                entries = ranked_list(row, same, right, own[same_camera], others_at_least)
+                entries = ranked_list(row, same, right, left_out, others_at_least)
         if lists is not None:
             lists.parts.append(entries)
     kinds = (np.int64, np.int64, np.float64, np.float64, *[np.int64] * 5)
@@ -123,7 +134,8 @@ def summarise(queries: QueryRanks) -> RankMetrics:
     """Means over queries. Raises ValueError if there is none."""
     if len(queries.index) == 0:
         raise ValueError(
-            "no query has a match left in the gallery: every match is the query's own camera's, and those are left out"
+            "no query has a match left in the gallery: every match is the query's own camera's, its own image or of "
+            "its own sequence, and those are left out"
         )
     ranks = np.arange(1, CMC_RANKS + 1)
     cmc = (queries.first_rank[:, None] <= ranks).mean(axis=0)
@@ -158,6 +170,11 @@ def _at_least(row: NDArray, matches: NDArray) -> NDArray[np.int64]:
 
 def _at_least_sorted(ascending: NDArray, matches: NDArray) -> NDArray[np.int64]:
     return len(ascending) - np.searchsorted(ascending, matches, side="left")
+
+
+def _in_groups(groups: Sequence[tuple[NDArray, NDArray]], position: int) -> NDArray[np.bool_]:
+    """[G]: the gallery images of a query's own group in any of the pairs."""
+    return np.any([(gallery == query[position]) & (query[position] >= 0) for query, gallery in groups], axis=0)
 
 
 def _one_query(matches: NDArray, others_at_least: NDArray[np.int64]) -> tuple[int, int, float, float]:

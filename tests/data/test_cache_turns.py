@@ -76,11 +76,11 @@ def test_the_second_waits_with_a_bar_and_takes_what_the_first_made(dataset, fold
     monkeypatch.setattr(turns, "LOOK_SECONDS", 0.01)
     may_go_on, decoded, decode = threading.Event(), [], cache.decode_bytes
 
-    def slowly(content: bytes, path: Path, height: int, width: int) -> np.ndarray:
+    def slowly(content: bytes, path: Path, height: int, width: int, box=None) -> np.ndarray:
         decoded.append(path)
         if len(decoded) > 3:
             assert may_go_on.wait(20)
-        return decode(content, path, height, width)
+        return decode(content, path, height, width, box)
 
     monkeypatch.setattr(cache, "decode_bytes", slowly)
     first, second = Listener(), Listener()
@@ -184,12 +184,12 @@ def test_a_lock_file_of_a_colleague_that_may_not_be_written_is_good_enough(datas
 def test_work_that_is_cut_off_leaves_nothing_and_stops_decoding(dataset, folder, monkeypatch):
     decoded, decode = [], cache.decode_bytes
 
-    def interrupted(content: bytes, path: Path, height: int, width: int) -> np.ndarray:
+    def interrupted(content: bytes, path: Path, height: int, width: int, box=None) -> np.ndarray:
         decoded.append(path)
         if len(decoded) == 1:
             raise KeyboardInterrupt
         time.sleep(0.2)  # what is decoded beside it takes its time
-        return decode(content, path, height, width)
+        return decode(content, path, height, width, box)
 
     monkeypatch.setattr(cache, "decode_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -287,7 +287,8 @@ def test_answers_within_a_second(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "status", "cancel", "logs", "report", "data", "list", "weights", "check-head", "drill"]
+    "command",
+    ["run", "status", "cancel", "logs", "report", "matches", "data", "list", "weights", "check-head", "drill"],
 )
 def test_every_commands_help_shows_an_example(bench, command):
     found = bench(command, "--help")

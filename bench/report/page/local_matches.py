@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +20,10 @@ from bench.report.page.pairs import HeadMatches
 from bench.report.page.shown import kind_of, shown_entries
 from bench.running.devices import resolve_device
 from bench.running.trained import load_network
-from bench.testing.local_matches import block_pairs
+from bench.testing.local_matches import block_pairs, threshold_at
 from variants._base import LocalMatches
 
-FALSE_ACCEPTANCE = Fraction(1, 100)
+FALSE_ACCEPTANCE = 0.01
 """Share of the matches of wrong pairs that may be drawn."""
 MOST_LINES = 20
 """Matches of one pair and level that are drawn: the most similar; more would hide the pictures."""
@@ -94,7 +92,7 @@ def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, fo
     }
     told = (
         f"Drawn are the matches of the highest similarity, at most {MOST_LINES}: in colour where at most "
-        f"{float(100 * FALSE_ACCEPTANCE):g} % of the matches of wrong pairs have a higher one, faint elsewhere."
+        f"{100 * FALSE_ACCEPTANCE:g} % of the matches of wrong pairs have a higher one, faint elsewhere."
     )
     return HeadMatches(told, (rows, columns), names, drawn)
 
@@ -141,9 +139,7 @@ def _threshold(similarities: Mapping[_Pair, NDArray[np.float32]]) -> float:
     wrong = [found for pair, found in similarities.items() if pair.wrong]
     if not wrong:
         return float(np.nextafter(min(found.min() for found in similarities.values()), -np.inf, dtype=np.float32))
-    values = np.sort(np.concatenate(wrong))[::-1]
-    # Exact: a product of floats may be rounded up to a whole number.
-    return float(values[math.floor(FALSE_ACCEPTANCE * len(values))])
+    return threshold_at(FALSE_ACCEPTANCE, np.concatenate(wrong))
 
 
 def _packed(level: _Level, low: float, high: float, wide: bool) -> tuple[float, str]:
