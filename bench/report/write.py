@@ -110,12 +110,7 @@ def write_report(
         undrawn = [*undrawn, *fault]
         first |= {PAGE: html} if html else {}
     if "markdown" in wanted:
-        sections = [_section(board, made[board.slug], pictures.get(board.slug, ())) for board in boards]
-        if speed:
-            sections.append("\n".join(["## Speed\n", *map(to_markdown, speed), notes_markdown(speed[0])]))
-        notes = [*(f"- {escape_markdown(line.strip())}" for line in passed_over), ""] if passed_over else []
-        text = "\n".join(["# Report", "", *map(escape_markdown, head), "", *notes, *sections])
-        first[MARKDOWN] = _bytes(text)
+        first[MARKDOWN] = _bytes(_markdown(head, passed_over, boards, made, pictures, speed))
     write_files(files | first, out)
     parts = [_terminal(head, boards, made, bool(studies), width)]
     if speed and boards and not studies:
@@ -195,6 +190,22 @@ def _sections(
         board_section(board, made[board.slug], pictures.get(board.slug, {}), covered(board, boards)) for board in boards
     ]
     return [*sections, speed_section(speed)] if speed else sections
+
+
+def _markdown(
+    head: Sequence[str],
+    passed_over: Sequence[str],
+    boards: Sequence[Board],
+    made: Mapping[str, Sequence[Table]],
+    pictures: Mapping[str, Mapping[str, bytes]],
+    speed: Sequence[Table],
+) -> str:
+    """The whole report as one Markdown file."""
+    sections = [_section(board, made[board.slug], pictures.get(board.slug, ())) for board in boards]
+    if speed:
+        sections.append("\n".join(["## Speed\n", *map(to_markdown, speed), notes_markdown(speed[0])]))
+    notes = [*(f"- {escape_markdown(line.strip())}" for line in passed_over), ""] if passed_over else []
+    return "\n".join(["# Report", "", *map(escape_markdown, head), "", *notes, *sections])
 
 
 def _section(board: Board, made: Sequence[Table], pictures: Iterable[str]) -> str:
