@@ -16,7 +16,7 @@ install: .venv/installed
 demo: install
 	$(BENCH) data standin --size demo
 	$(BENCH) run --variants all --train msmt --preset demo
-	$(BENCH) report
+	$(BENCH) report --format text markdown latex csv figures html
 
 test: install
 	.venv/bin/python -m pytest -n auto -m "not slurm"

@@ -9,8 +9,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import contextlib
 import io
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ from apart import Outcome
 from campaign import DEV_CLUSTER, Campaign, empty_queue
 from made_up_runs import both, cells, run
 from networks import pooling
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from bench.cli import main
 from bench.config import CellConfig
@@ -57,6 +61,35 @@ def finished(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0 and err.getvalue() == "", out.getvalue() + err.getvalue()
     assert "9 done, 0 skipped, 0 failed" in out.getvalue()
     return results
+
+
+@pytest.fixture(scope="session")
+def page_file(finished: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of `finished` with pictures and local matches, of few queries."""
+    out = tmp_path_factory.mktemp("page")
+    words = ["report", "--results", finished, "--data-dir", tiny_data, "--out", out, "--format", "html", "--matches"]
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        code = main([*map(str, words), "--study", "table2", "--page-queries", "12"])
+    assert code == 0, told.getvalue()
+    return out / "report.html"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[WebDriver]:
+    """A headless Chromium without a network that keeps what it asks for and what it complains of."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("needs a browser: Debian's packages chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for word in ("headless=new", "disable-gpu", "disable-dev-shm-usage", "force-prefers-reduced-motion"):
+        options.add_argument(f"--{word}")
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=Service(driver))
+    yield started
+    started.quit()
 
 
 @pytest.fixture

@@ -12,7 +12,16 @@ from typing import Any
 from bench.config import MOST_THREADS, parse_overrides, split_words
 from bench.data.own_names import OwnSets
 from bench.errors import UserError
-from bench.study.definition import STUDY_SUFFIXES, Preset, Study, check_size, load_preset, load_study, study_name
+from bench.study.definition import (
+    STUDY_SUFFIXES,
+    Preset,
+    Study,
+    check_size,
+    data_root,
+    load_preset,
+    load_study,
+    study_name,
+)
 from bench.study.plan import Cell, parse_seeds, plan
 from bench.system.paths import expand
 
@@ -60,6 +69,17 @@ def gibibytes(text: str) -> float:
     if not 0 < amount < float("inf"):
         raise argparse.ArgumentTypeError(f"needs a number of GiB above 0, not {text[:40]!r}")
     return amount
+
+
+def megabytes(text: str) -> float:
+    """A size in millions of bytes, as a type of an argument."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise argparse.ArgumentTypeError(f"needs a number of megabytes above 0, not {text[:40]!r}")
+    return size
 
 
 def positive_seconds(text: str) -> float:
@@ -154,7 +174,7 @@ def read_selection(arguments: argparse.Namespace) -> Selection:
         own.sources(split_words(arguments.train)),
         parse_seeds(arguments.seeds) if arguments.seeds else None,
     )
-    return Selection(study, preset, overrides, cells, data_root(arguments, preset), own)
+    return Selection(study, preset, overrides, cells, data_root(arguments.data_dir, preset), own)
 
 
 def with_own_sets(study: Study, own: OwnSets) -> Study:
@@ -168,9 +188,3 @@ def own_studies(words: Sequence[str] | None, own: OwnSets) -> tuple[list[str] | 
         study_name(word): with_own_sets(load_study(word), own) for word in words or () if word.endswith(STUDY_SUFFIXES)
     }
     return None if words is None else [study_name(word) for word in words], files
-
-
-def data_root(arguments: argparse.Namespace, preset: Preset) -> Path:
-    """Where the data sets are: a preset made for stand-in data finds it in its own folder, apart from real sets."""
-    standin = arguments.data_dir / f"standin-{preset.standin}"
-    return standin if preset.standin and standin.is_dir() else arguments.data_dir

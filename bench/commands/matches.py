@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.commands.common import add_places, at_least_one, data_root, example, file_or_folder
+from bench.commands.common import add_places, at_least_one, example, file_or_folder
 from bench.commands.logs import find_cell
 from bench.config import HELD_OUT
 from bench.errors import UserError
@@ -152,13 +152,13 @@ def _test_pairs(model: Matcher, record: Record, arguments: argparse.Namespace) -
     from bench.data.tensors import pick
     from bench.progress import Progress
     from bench.running.cell import cache_folder
-    from bench.study.definition import load_preset
+    from bench.study.definition import data_root, load_preset
     from bench.testing.example_pairs import example_pairs, gallery_positions
 
     name = arguments.test or next((result.test for result in record.tests if result.test != HELD_OUT), None)
     if name is None:
         raise UserError(f"{record.cell} was tested on no data set; say on which with --test")
-    dataset = load_source(name, data_root(arguments, load_preset(record.preset)), arguments.msmt_release)
+    dataset = load_source(name, data_root(arguments.data_dir, load_preset(record.preset)), arguments.msmt_release)
     if not dataset.query:
         raise UserError(f"{name} is for training only; choose another --test")
     tested = record.result(name)

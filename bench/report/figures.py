@@ -19,6 +19,7 @@ from bench.report.columns import PAIR_RATE, TIME, Quantity
 from bench.report.curve_pictures import draw_curves
 from bench.report.differences import differences
 from bench.report.labels import Dot, legible, place_labels, write_values
+from bench.report.model import PICTURES
 from bench.report.pictures import COLOURS, TITLE_WIDTH, Headline, files_of, headline, title
 from bench.report.titles import source_title
 
@@ -27,8 +28,8 @@ MOST_NAMES = 14
 LINES = {"chance": ("#555555", "--"), "pixels (cosine)": ("#7a5195", ":")}
 
 
-def draw(board: Board) -> dict[str, bytes]:
-    """The board's pictures by the name of their file; none for fewer than two measured rows."""
+def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"]) -> dict[str, bytes]:
+    """The board's pictures by the name of their file, each as these kinds; none for fewer than two measured rows."""
     shown = headline(board)
     rows = [row for row in board.rows if shown.summary(row) is not None]
     if len(rows) < 2:
@@ -44,7 +45,7 @@ def draw(board: Board) -> dict[str, bytes]:
         return {
             name: content
             for kind, figure in made.items()
-            for name, content in files_of(figure, f"{board.slug}-{kind}").items()
+            for name, content in files_of(figure, f"{board.slug}-{kind}", suffixes).items()
         }
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-FORMATS = ("text", "markdown", "latex", "csv", "figures")
+FORMATS = ("text", "markdown", "latex", "csv", "figures", "html")
 """What a report can be made as."""
+
+USUAL_FORMATS = FORMATS[:-1]
+"""What it is made as unless something else is asked for: the page, which holds pictures of people, only on request."""
+
+PICTURES = {"figures": (".png", ".pdf"), "html": (".webp",)}
+"""The kinds of picture files that a format needs."""
 
 CHANCE = "†"
 OUTSIDE = "*"

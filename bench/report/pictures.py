@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -12,10 +14,10 @@ from bench.report.board import Board, Row
 from bench.report.columns import MACC, PER_TEST, Summary, summarise
 from bench.report.labels import legible
 from bench.report.layout import banner
+from bench.report.model import PICTURES
 from bench.report.notes import device
 from bench.report.titles import set_title, source_title
 
-SUFFIXES = (".png", ".pdf")
 TITLE_WIDTH = 110
 """Characters of a title's line."""
 COLOURS = {"study": "#4878a8", "outside": "#d1853c", "published": "#c0392b"}
@@ -65,12 +67,15 @@ def title(board: Board, what: str, speeds: bool) -> tuple[str, str]:
     return text, "#a02020" if warning else "black"
 
 
-def files_of(figure: Figure, stem: str) -> dict[str, bytes]:
+def files_of(figure: Figure, stem: str, suffixes: Sequence[str] = PICTURES["figures"]) -> dict[str, bytes]:
     """A picture as files by name; the same picture is the same file, whenever it is drawn."""
     files = {}
-    for suffix in SUFFIXES:
+    for suffix in suffixes:
         content = io.BytesIO()
-        dates = {"CreationDate": None} if suffix == ".pdf" else {}
-        figure.savefig(content, format=suffix[1:], dpi=150, bbox_inches="tight", metadata=dates)
+        how: dict[str, Any] = {"metadata": {"CreationDate": None}} if suffix == ".pdf" else {}
+        if suffix == ".webp":
+            # For screens of many pixels; without loss it takes less than a tenth of what an SVG file does.
+            how = {"dpi": 200, "pil_kwargs": {"lossless": True, "method": 4}}
+        figure.savefig(content, format=suffix[1:], bbox_inches="tight", **{"dpi": 150, **how})
         files[f"{stem}{suffix}"] = content.getvalue()
     return files

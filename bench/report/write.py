@@ -18,7 +18,10 @@ from bench.report.collect import collect, covered
 from bench.report.columns import EXTRA
 from bench.report.curves import CurvePoint, curve_points
 from bench.report.layout import tables
-from bench.report.model import FORMATS, Table
+from bench.report.model import FORMATS, PICTURES, USUAL_FORMATS, Table
+from bench.report.page.make import PageContent, make_page
+from bench.report.page.options import PageOptions
+from bench.report.page.sections import Section, board_section, speed_section
 from bench.report.render import (
     escape_markdown,
     notes_markdown,
@@ -34,6 +37,7 @@ from bench.report.speed import speed_tables
 from bench.study.definition import Study, study_names
 
 MARKDOWN = "report.md"
+PAGE = "report.html"
 
 SPEED = "speed"
 """Chosen like a study: the tables of `bench perf`."""
@@ -58,18 +62,19 @@ def write_report(
     width: int | None = None,
     columns: Sequence[str] = (),
     own: Mapping[str, Study] | None = None,
+    page: PageOptions | None = None,
 ) -> Report:
     """Draw tables and pictures from the records below `results` and write them to the folder `out`.
 
-    `studies` chooses tables of the paper (default: all that have runs), `formats` some of FORMATS (default: all),
-    `width` is that of the terminal (default: no limit), `columns` are keys of accuracies to show besides, `own` studies
-    beside those of the suite, by name. Records that cannot be read are passed over. Raises UserError where there are no
-    runs, for unknown studies, formats or columns, for an `out` among the runs, which reports never touch, and for one
-    that cannot be written.
+    `studies` chooses tables of the paper (default: all that have runs), `formats` some of FORMATS (default:
+    USUAL_FORMATS), `width` is that of the terminal (default: no limit), `columns` are keys of accuracies to show
+    besides, `own` studies beside those of the suite, by name, `page` says what an HTML page shows. Records that cannot
+    be read are passed over. Raises UserError where there are no runs, for unknown studies, formats or columns, for an
+    `out` among the runs, which reports never touch, and for one that cannot be written.
     """
     for name in studies or ():
         one_of("study", name, (*study_names(), *(own or ()), SPEED))
-    wanted = [one_of("format", name, FORMATS) for name in formats or FORMATS]
+    wanted = [one_of("format", name, FORMATS) for name in formats or USUAL_FORMATS]
     extra = [one_of("column", name, [quantity.key for quantity in EXTRA]) for name in columns]
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(results / "runs")):
         raise UserError(f"--out {out} lies among the runs, which a report only reads; choose another folder")
@@ -91,19 +96,22 @@ def write_report(
     if "csv" in wanted:
         curves = [board for board in boards if board.study.layout == "curves"]
         files |= {f"{board.slug}-curves.csv": _bytes(to_csv_lines(curve_points(board), CurvePoint)) for board in curves}
-    pictures, undrawn = _draw(boards) if "figures" in wanted else ({}, [])
+    pictures, undrawn = _draw(boards, [suffix for name in wanted for suffix in PICTURES.get(name, ())])
     for drawn in pictures.values():
-        files |= drawn
+        files |= {name: content for name, content in drawn.items() if not name.endswith(PICTURES["html"])}
     passed_over = [*undrawn, *passed_over]
-    page: dict[str, bytes] = {}
+    first: dict[str, bytes] = {}
+    if "html" in wanted:
+        sections = _sections(boards, made, pictures, speed)
+        html, remarks, fault = make_page(
+            PageContent(head, passed_over, sections, boards), results, page or PageOptions()
+        )
+        passed_over = [*passed_over, *remarks, *fault]
+        undrawn = [*undrawn, *fault]
+        first |= {PAGE: html} if html else {}
     if "markdown" in wanted:
-        sections = [_section(board, made[board.slug], pictures.get(board.slug, ())) for board in boards]
-        if speed:
-            sections.append("\n".join(["## Speed\n", *map(to_markdown, speed), notes_markdown(speed[0])]))
-        notes = [*(f"- {escape_markdown(line.strip())}" for line in passed_over), ""] if passed_over else []
-        text = "\n".join(["# Report", "", *map(escape_markdown, head), "", *notes, *sections])
-        page[MARKDOWN] = _bytes(text)
-    write_files(files | page, out)
+        first[MARKDOWN] = _bytes(_markdown(head, passed_over, boards, made, pictures, speed))
+    write_files(files | first, out)
     parts = [_terminal(head, boards, made, bool(studies), width)]
     if speed and boards and not studies:
         parts.append("Speed of matching, measured by `bench perf`: `bench report --study speed`.")
@@ -111,7 +119,7 @@ def write_report(
         parts += [*(to_text(table, width) for table in speed), notes_text(speed[0], width)]
     if passed_over:
         parts.append("\n".join(passed_over))
-    return Report("\n\n".join(parts), tuple(out / name for name in page | files), sources.unreadable, tuple(undrawn))
+    return Report("\n\n".join(parts), tuple(out / name for name in first | files), sources.unreadable, tuple(undrawn))
 
 
 def _table_files(table: Table, wanted: Sequence[str]) -> dict[str, bytes]:
@@ -135,16 +143,16 @@ def write_files(files: Mapping[str, bytes], out: Path) -> None:
         ) from fault
 
 
-def _draw(boards: Sequence[Board]) -> tuple[dict[str, dict[str, bytes]], list[str]]:
+def _draw(boards: Sequence[Board], suffixes: Sequence[str]) -> tuple[dict[str, dict[str, bytes]], list[str]]:
     """Each board's pictures by the name of their file, and what could not be drawn: that costs no table."""
     pictures: dict[str, dict[str, bytes]] = {}
     faults = []
-    for board in boards:
+    for board in boards if suffixes else ():
         try:
             with no_backend():
                 # Importing the plotting library takes seconds; tables alone should not wait for it.
                 from bench.report.figures import draw
-            pictures[board.slug] = draw(board)
+            pictures[board.slug] = draw(board, suffixes)
         except Exception as fault:
             why = sentence(f"{type(fault).__name__}: {fault}")
             faults.append(f"the pictures of {board.slug} could not be drawn ({why})")
@@ -169,6 +177,35 @@ def _head(records: Sequence[Record], results: Path) -> list[str]:
     rest = len(records) - done - failed
     unfinished = f", {rest} unfinished" if rest else ""
     return [one_line(f"{count} in {results}: {done} done, {failed} failed{unfinished}.")]
+
+
+def _sections(
+    boards: Sequence[Board],
+    made: Mapping[str, Sequence[Table]],
+    pictures: Mapping[str, Mapping[str, bytes]],
+    speed: Sequence[Table],
+) -> list[Section]:
+    """The page's sections, those whose runs all stand in another one among them."""
+    sections = [
+        board_section(board, made[board.slug], pictures.get(board.slug, {}), covered(board, boards)) for board in boards
+    ]
+    return [*sections, speed_section(speed)] if speed else sections
+
+
+def _markdown(
+    head: Sequence[str],
+    passed_over: Sequence[str],
+    boards: Sequence[Board],
+    made: Mapping[str, Sequence[Table]],
+    pictures: Mapping[str, Mapping[str, bytes]],
+    speed: Sequence[Table],
+) -> str:
+    """The whole report as one Markdown file."""
+    sections = [_section(board, made[board.slug], pictures.get(board.slug, ())) for board in boards]
+    if speed:
+        sections.append("\n".join(["## Speed\n", *map(to_markdown, speed), notes_markdown(speed[0])]))
+    notes = [*(f"- {escape_markdown(line.strip())}" for line in passed_over), ""] if passed_over else []
+    return "\n".join(["# Report", "", *map(escape_markdown, head), "", *notes, *sections])
 
 
 def _section(board: Board, made: Sequence[Table], pictures: Iterable[str]) -> str:

@@ -189,6 +189,12 @@ def load_preset(name: str | None) -> Preset:
     return validate(Preset, _read_yaml("bench.study.presets", one_of("preset", name, preset_names())), f"preset {name}")
 
 
+def data_root(data_dir: Path, preset: Preset | None) -> Path:
+    """Where the data sets are: a preset made for stand-in data finds it in its own folder, apart from real sets."""
+    standin = data_dir / f"standin-{preset.standin}" if preset and preset.standin else None
+    return standin if standin and standin.is_dir() else data_dir
+
+
 def _yaml_names(package: str) -> list[str]:
     return sorted(
         item.name[: -len(".yaml")] for item in resources.files(package).iterdir() if item.name.endswith(".yaml")
