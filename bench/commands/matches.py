@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.common import add_places, at_least_one, data_root, example, file_or_folder
-from bench.commands.logs import find_cell
 from bench.config import HELD_OUT
 from bench.errors import UserError
-from bench.system.paths import expand
+from bench.journal.finding import find_run
 
 if TYPE_CHECKING:
     from bench.data import Dataset
@@ -101,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if len(arguments.pictures) not in (0, 2):
         raise UserError(f"two pictures make a pair, the query first; {len(arguments.pictures)} given")
-    folder = _folder(arguments.results, arguments.run)
+    folder = find_run(arguments.results, arguments.run)
     device = torch.device(resolve_device(arguments.device))
     torch.use_deterministic_algorithms(True, warn_only=True)
     model, record = load_network(folder, device, str(arguments.head) if arguments.head else None)
@@ -132,16 +131,6 @@ class _TestPairs:
     right: PairBlock
     wrong: PairBlock
     sampled: int
-
-
-def _folder(results: Path, word: str) -> Path:
-    """The folder of a run: one that is there, or the one below `results` whose name is or begins with the word."""
-    from bench.journal.record import RECORD, STARTED
-
-    path = expand(word)
-    if any((path / name).exists() for name in (RECORD, STARTED)):
-        return path
-    return find_cell(results, word)
 
 
 def _test_pairs(model: Matcher, record: Record, arguments: argparse.Namespace) -> _TestPairs:
