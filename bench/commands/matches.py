@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.commands.common import add_places, at_least_one, data_root, example, file_or_folder
-from bench.config import HELD_OUT
+from bench.commands.common import add_places, at_least_one, example, file_or_folder
+from bench.commands.tested_images import add_test_set, seed_number, tested_images
 from bench.errors import UserError
 from bench.journal.finding import find_run
 
@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--run", required=True, metavar="CELL", help="a run's folder, its name in results/runs/, or how that begins"
     )
-    parser.add_argument("--test", metavar="SET", help="test set (default: the first that the run was tested on)")
+    add_test_set(parser)
     parser.add_argument(
         "--pairs", type=_pairs, default=4, metavar="N", help="queries, each with a right and a wrong image (default: 4)"
     )
@@ -54,10 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="SHARE",
         help="of the matches of wrong pairs, how many may pass (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=_seed, default=0, help="of the choice of pairs (default: %(default)s)")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of the choice of pairs (default: %(default)s)")
     parser.add_argument("--head", type=file_or_folder, metavar="FILE", help="the run's head, where that was a file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
-    parser.add_argument("--msmt-release", choices=("V1", "V2"), help="which MSMT17 to take where both are found")
     parser.add_argument(
         "--out", type=file_or_folder, metavar="DIR", help="folder to write to (default: report/ below --results)"
     )
@@ -77,15 +76,6 @@ def _share(text: str) -> float:
 
 def _pairs(text: str) -> int:
     return at_least_one(text, MOST_PAIRS)
-
-
-def _seed(text: str) -> int:
-    """A seed as runs have them, as a type of an argument."""
-    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
-        raise argparse.ArgumentTypeError(
-            f"needs a whole number of at least 0 and at most 999,999,999, not {text[:40]!r}"
-        )
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -136,29 +126,10 @@ class _TestPairs:
 def _test_pairs(model: Matcher, record: Record, arguments: argparse.Namespace) -> _TestPairs:
     import numpy as np
 
-    from bench.data.cache import load_images
-    from bench.data.sources import load_source
     from bench.data.tensors import pick
-    from bench.progress import Progress
-    from bench.running.cell import cache_folder
-    from bench.study.definition import load_preset
     from bench.testing.example_pairs import example_pairs, gallery_positions
 
-    name = arguments.test or next((result.test for result in record.tests if result.test != HELD_OUT), None)
-    if name is None:
-        raise UserError(f"{record.cell} was tested on no data set; say on which with --test")
-    dataset = load_source(name, data_root(arguments, load_preset(record.preset)), arguments.msmt_release)
-    if not dataset.query:
-        raise UserError(f"{name} is for training only; choose another --test")
-    tested = record.result(name)
-    if tested is not None and tested.fingerprint != dataset.fingerprint:
-        raise UserError(
-            f"{name} changed on disk since {record.cell} was tested on it; put its images back, or say another --test"
-        )
-    size = record.config.input
-    images = load_images(
-        dataset, "test", size.height, size.width, cache_folder(arguments.results), 2, Progress(silent=False)
-    )
+    dataset, images = tested_images(record, arguments)
     chosen = example_pairs(model, dataset, images, record.config, arguments.pairs, arguments.seed)
     queries = pick(images, np.asarray(dataset.sides[0])[chosen.query])
 
