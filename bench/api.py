@@ -78,7 +78,9 @@ class TrainedMatcher:
         for start in range(0, len(pictures), settings.batch):
             some = pictures[start : start + settings.batch]
             block = np.stack([as_decoded(picture, size.height, size.width) for picture in some])
-            part = self.network.encode_all(block, np.arange(len(block)), settings.batch, settings.scoring)
+            # One alone goes in twice: a convolution of one image rounds otherwise than those of a test's batches.
+            positions = np.arange(len(block)) if len(block) > 1 else np.zeros(2, np.int64)
+            part = self.network.encode_all(block, positions, len(positions), settings.scoring)[: len(block)]
             for name, tensor in part.items():
                 if name not in whole:
                     whole[name] = tensor.new_empty((len(pictures), *tensor.shape[1:]))

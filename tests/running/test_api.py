@@ -94,6 +94,12 @@ def test_encoding_in_blocks_changes_nothing(matcher, paths, gallery):
         assert torch.allclose(one, other, atol=1e-6)
 
 
+def test_an_image_alone_is_encoded_as_among_others(matcher, paths, gallery):
+    for number, path in enumerate(paths):
+        for (_, alone), (_, among) in zip(matcher.encode(path).items(), gallery.items(), strict=True):
+            assert torch.allclose(alone[0], among[number], rtol=0, atol=1e-6)
+
+
 def test_one_image_has_no_axis(matcher, paths):
     assert matcher.match(paths[0], paths[1]).shape == ()
     assert matcher.match(paths[0], paths[:3]).shape == (3,)
