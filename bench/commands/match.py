@@ -95,7 +95,7 @@ def _chance(matcher: TrainedMatcher, score: float, arguments: argparse.Namespace
     others = scores_of_different_persons(matcher.network, dataset, images, config, arguments.sample, arguments.seed)
     as_high = int((others >= score).sum())
     chance = f"{100 * as_high / len(others):.3g} %" if as_high else f"below {100 / len(others):.2g} %"
-    standin = f" ({dataset.standin})" if dataset.standin else ""
+    standin = f", {dataset.standin}" if dataset.standin else ""
     return (
         f"Chance that two pictures of different persons score as high: {chance} ({as_high:,} of {len(others):,} pairs "
         f"of {set_title(dataset.name)}{standin}, from {min(arguments.sample, len(dataset.query)):,} queries and "

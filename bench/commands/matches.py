@@ -146,10 +146,10 @@ def _test_pairs(model: Matcher, record: Record, arguments: argparse.Namespace) -
 
 
 def _own_pair(model: Matcher, record: Record, pictures: list[Path]) -> PairBlock:
-    from bench.data.images import decode
+    from bench.data.pictures import as_decoded
 
     size = record.config.input
-    query, gallery = (decode(path, size.height, size.width)[None] for path in pictures)
+    query, gallery = (as_decoded(path, size.height, size.width)[None] for path in pictures)
     return _block(model, "", (f"{pictures[0].name}  |  {pictures[1].name}",), query, gallery)
 
 

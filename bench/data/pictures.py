@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bench.data.images import as_rgb, decode, resize
+from bench.data.images import FORMATS, as_rgb, resize, to_rgb
 from bench.data.listing import brief, is_folder, scan
 from bench.errors import UserError
 from bench.system.paths import expand
@@ -53,13 +53,24 @@ def pictures_in(folder: str | Path) -> list[Path]:
     return [root / name for name in listing.files]
 
 
+def read_picture(path: Path) -> Image.Image:
+    """The picture in a file, in RGB, its pixels as they are stored. Raises UserError with the path and the reason."""
+    try:
+        return to_rgb(path.read_bytes())
+    except (OSError, ValueError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else fault
+        raise UserError(
+            f"cannot read the picture {path} ({reason}); give a whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file"
+        ) from fault
+
+
 def as_decoded(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
     """One image as [3, height, width] RGB, resized as a data set's images are.
 
     Raises UserError for a file that cannot be read, with its path, and for an image of another form.
     """
     if isinstance(picture, str | Path):
-        return decode(expand(picture), height, width)
+        return resize(read_picture(expand(picture)), height, width)
     try:
         opened = picture if isinstance(picture, Image.Image) else Image.fromarray(_pixels(picture))
         return resize(as_rgb(opened), height, width)

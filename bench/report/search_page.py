@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment
 from PIL import Image
 
-from bench.data.images import read_bytes, to_rgb, unreadable
+from bench.data.pictures import read_picture
 
 THUMBNAIL = (160, 240)
 """Pixels that a picture has at most on the page, wide x high."""
@@ -61,10 +61,7 @@ def search_page(title: str, query: Path, best: Sequence[Path], scores: Sequence[
 
 def _thumbnail(path: Path) -> str:
     """A picture as a data URL, made smaller where it is large."""
-    try:
-        picture = to_rgb(read_bytes(path))
-    except ValueError as fault:
-        raise unreadable(path, str(fault)) from fault
+    picture = read_picture(path)
     picture.thumbnail(THUMBNAIL, Image.Resampling.BICUBIC)
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=85)
