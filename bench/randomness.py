@@ -30,6 +30,7 @@ class Stream(IntEnum):
     EPOCH_PERSONS = 9
     HELD_OUT = 10
     EXAMPLE_PAIRS = 11
+    DIFFERENT_PERSONS = 12
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

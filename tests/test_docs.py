@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import pytest
 import yaml
+from PIL import Image
 from places import ROOT
 
 from bench.cli import make_parser
@@ -57,6 +58,9 @@ def test_the_commands_run_on_tiny_data(bench, tiny_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_DATA", str(tiny_data))
     (tmp_path / "my_head.py").write_text(OWN_HEAD)
+    for name in ("a.jpg", "b.jpg", "gallery/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 32), (200, 30, 60)).save(tmp_path / name)
     ran = []
     for command in COMMANDS:
         words = shlex.split(command.replace("--preset demo", "--preset tiny"))
@@ -75,7 +79,7 @@ def test_the_commands_run_on_tiny_data(bench, tiny_data, tmp_path, monkeypatch):
         found = bench(*words[1:])
         assert found.code == 0, f"{command}: {found.out}{found.err}"
         ran.append(words[1])
-    assert {"run", "report", "status", "data", "check-head"} <= set(ran)
+    assert {"run", "report", "status", "data", "check-head", "match", "search"} <= set(ran)
     assert "my_head" in bench("report").out  # the reader's own head has its row
     assert list((tmp_path / "results" / "report").glob("*-accuracy.png"))
     assert list((tmp_path / "results" / "report").glob("*-tradeoff.png"))

@@ -8,9 +8,7 @@ import stat
 from pathlib import Path
 
 from bench.commands.common import add_results, at_least_one, example
-from bench.config import nearest
-from bench.errors import UserError
-from bench.journal.record import cell_folders
+from bench.journal.finding import find_cell
 from bench.progress import sentence
 from bench.running.jobs import job_logs
 
@@ -60,18 +58,3 @@ def last_lines(log: Path, count: int) -> list[str]:
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise OSError(errno.EINVAL, "it is no file")
     return log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
-
-
-def find_cell(results: Path, name: str) -> Path:
-    """The folder of the one run whose id begins with `name`."""
-    folders = cell_folders(results)
-    found = [path for path in folders if path.name == name] or [path for path in folders if path.name.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        names = [path.name for path in folders]
-        raise UserError(f"no run {name!r} in {results / 'runs'}{nearest(name, names)}; there are {len(names)}")
-    listed = ", ".join(path.name for path in found[:5])
-    raise UserError(
-        f"{len(found)} runs begin with {name!r}: {listed}{', ...' if len(found) > 5 else ''}; say more of it"
-    )

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.common import add_places, at_least_one, example, file_or_folder
-from bench.commands.logs import find_cell
-from bench.config import HELD_OUT
+from bench.commands.tested_images import add_test_set, seed_number, tested_images
 from bench.errors import UserError
-from bench.system.paths import expand
+from bench.journal.finding import find_run
 
 if TYPE_CHECKING:
     from bench.data import Dataset
@@ -44,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--run", required=True, metavar="CELL", help="a run's folder, its name in results/runs/, or how that begins"
     )
-    parser.add_argument("--test", metavar="SET", help="test set (default: the first that the run was tested on)")
+    add_test_set(parser)
     parser.add_argument(
         "--pairs", type=_pairs, default=4, metavar="N", help="queries, each with a right and a wrong image (default: 4)"
     )
@@ -55,10 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="SHARE",
         help="of the matches of wrong pairs, how many may pass (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=_seed, default=0, help="of the choice of pairs (default: %(default)s)")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of the choice of pairs (default: %(default)s)")
     parser.add_argument("--head", type=file_or_folder, metavar="FILE", help="the run's head, where that was a file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
-    parser.add_argument("--msmt-release", choices=("V1", "V2"), help="which MSMT17 to take where both are found")
     parser.add_argument(
         "--out", type=file_or_folder, metavar="DIR", help="folder to write to (default: report/ below --results)"
     )
@@ -80,15 +78,6 @@ def _pairs(text: str) -> int:
     return at_least_one(text, MOST_PAIRS)
 
 
-def _seed(text: str) -> int:
-    """A seed as runs have them, as a type of an argument."""
-    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
-        raise argparse.ArgumentTypeError(
-            f"needs a whole number of at least 0 and at most 999,999,999, not {text[:40]!r}"
-        )
-    return int(text)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0. Raises UserError for a run, a data set or pictures that cannot be had, or a head without matches."""
     import torch
@@ -101,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if len(arguments.pictures) not in (0, 2):
         raise UserError(f"two pictures make a pair, the query first; {len(arguments.pictures)} given")
-    folder = _folder(arguments.results, arguments.run)
+    folder = find_run(arguments.results, arguments.run)
     device = torch.device(resolve_device(arguments.device))
     torch.use_deterministic_algorithms(True, warn_only=True)
     model, record = load_network(folder, device, str(arguments.head) if arguments.head else None)
@@ -134,42 +123,13 @@ class _TestPairs:
     sampled: int
 
 
-def _folder(results: Path, word: str) -> Path:
-    """The folder of a run: one that is there, or the one below `results` whose name is or begins with the word."""
-    from bench.journal.record import RECORD, STARTED
-
-    path = expand(word)
-    if any((path / name).exists() for name in (RECORD, STARTED)):
-        return path
-    return find_cell(results, word)
-
-
 def _test_pairs(model: Matcher, record: Record, arguments: argparse.Namespace) -> _TestPairs:
     import numpy as np
 
-    from bench.data.cache import load_images
-    from bench.data.sources import load_source
     from bench.data.tensors import pick
-    from bench.progress import Progress
-    from bench.running.cell import cache_folder
-    from bench.study.definition import data_root, load_preset
     from bench.testing.example_pairs import example_pairs, gallery_positions
 
-    name = arguments.test or next((result.test for result in record.tests if result.test != HELD_OUT), None)
-    if name is None:
-        raise UserError(f"{record.cell} was tested on no data set; say on which with --test")
-    dataset = load_source(name, data_root(arguments.data_dir, load_preset(record.preset)), arguments.msmt_release)
-    if not dataset.query:
-        raise UserError(f"{name} is for training only; choose another --test")
-    tested = record.result(name)
-    if tested is not None and tested.fingerprint != dataset.fingerprint:
-        raise UserError(
-            f"{name} changed on disk since {record.cell} was tested on it; put its images back, or say another --test"
-        )
-    size = record.config.input
-    images = load_images(
-        dataset, "test", size.height, size.width, cache_folder(arguments.results), 2, Progress(silent=False)
-    )
+    dataset, images = tested_images(record, arguments)
     chosen = example_pairs(model, dataset, images, record.config, arguments.pairs, arguments.seed)
     queries = pick(images, np.asarray(dataset.sides[0])[chosen.query])
 
@@ -186,10 +146,10 @@ def _test_pairs(model: Matcher, record: Record, arguments: argparse.Namespace) -
 
 
 def _own_pair(model: Matcher, record: Record, pictures: list[Path]) -> PairBlock:
-    from bench.data.images import decode
+    from bench.data.pictures import as_decoded
 
     size = record.config.input
-    query, gallery = (decode(path, size.height, size.width)[None] for path in pictures)
+    query, gallery = (as_decoded(path, size.height, size.width)[None] for path in pictures)
     return _block(model, "", (f"{pictures[0].name}  |  {pictures[1].name}",), query, gallery)
 
 

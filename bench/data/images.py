@@ -53,10 +53,14 @@ def decode_bytes(content: bytes, path: Path, height: int, width: int, box: Box |
         picture = to_rgb(content)
         if box is not None:
             picture = picture.crop(within(box, picture.size))
-        resized = picture.resize((width, height), Image.Resampling.BICUBIC)
     except ValueError as fault:
         raise unreadable(path, str(fault)) from fault
-    return np.asarray(resized).transpose(2, 0, 1)
+    return resize(picture, height, width)
+
+
+def resize(picture: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+    """A picture in RGB as [3, height, width], resized bicubic."""
+    return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
 
 
 def within(box: Box, size: tuple[int, int]) -> Box:
@@ -78,7 +82,7 @@ def to_rgb(content: bytes) -> Image.Image:
         with _open(content) as image:
             image.verify()
         with _open(content) as image:
-            return _as_rgb(image)
+            return as_rgb(image)
     except UnidentifiedImageError as fault:
         raise ValueError(f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file") from fault
     except Exception as fault:  # Pillow's decoders raise many kinds on damaged bytes
@@ -108,7 +112,8 @@ def _open(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content), formats=FORMATS)
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An open picture in RGB, its pixels as they are stored. Raises ValueError for a mode without a certain meaning."""
     if image.mode.startswith("I;16"):
         # Pillow would cut everything above 255 off.
         grey = np.asarray(image).astype(np.uint32)
