@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from bench.commands.common import add_places, at_a_time, data_root, example, file_or_folder, head_word
-from bench.config import merge, parse_overrides, split_words
+from bench.config import CellConfig, merge, parse_overrides, split_words
 from bench.environment import cpus
 from bench.errors import CellFailed, UserError
+from bench.system.signals import Interrupted, Interruption
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -88,11 +89,13 @@ def _test(arguments: argparse.Namespace, tests: list[str], overrides: dict[str, 
     )
     task = outside_task(request)
     before = _done_before(task.folder, names)
-    code = run_cell(task)
+    interruption = Interruption()
+    with interruption.watching():
+        code = run_cell(task)
     if code == BUSY:
         raise CellFailed(f"{task.cell} is being tested by another process; ask again when that has finished")
     if code == INTERRUPTED:
-        raise CellFailed(f"{task.cell} was interrupted; the same command goes on where it was")
+        raise Interrupted(interruption.signal_name)
     record = tested_record(task.results, task.cell, names)
     print(one_line(f"{record.label}: {_sizes(task.config)}"))
     for name in names:
@@ -110,7 +113,7 @@ def _done_before(folder: Path, names: tuple[str, ...]) -> set[str]:
     return {name for name in names if record is not None and record.result(name) is not None}
 
 
-def _sizes(config) -> str:
+def _sizes(config: CellConfig) -> str:
     """What was read from the tensors, in words."""
     backbone = config.backbone
     options = ", ".join(f"{name} {value}" for name, value in config.options.items())

@@ -18,12 +18,10 @@ from torch import Tensor, nn
 import variants
 from bench.config import Backbone, CellConfig, Option
 from bench.errors import UserError
-from bench.network.architectures import build_stages
 from bench.network.backbone import build_backbone
 from bench.network.matcher import Matcher
-from bench.network.stages import Stages
 from bench.network.weight_file import WeightFile, read_content, read_file, tensors_by_name, unwrapped
-from bench.network.weight_keys import difference, fit, possible, recognise, some_of
+from bench.network.weight_keys import difference, fit, layout, possible, recognise, some_of
 from variants._base import Head
 
 _WRAPPER = "module."
@@ -84,7 +82,10 @@ def fitted(weights: OutsideWeights, config: CellConfig, head: str) -> CellConfig
     arch, ibn, cut = recognise(weights.stages, weights.neck["weight"].shape[1], (asked.arch, asked.ibn, asked.cut))
     values = {**asked.model_dump(), "arch": arch, "ibn": ibn, "cut": cut}
     config = config.model_copy(update={"backbone": Backbone.model_validate(values), "width": weights.width})
-    shape = _feature_shape(weights, config)
+    fit(weights.stages, layout(arch, ibn, cut), weights.file.path, arch, ibn, cut)
+    with torch.device("meta"):
+        backbone = build_backbone(arch, ibn, cut, weights.width)
+    shape = backbone.feature_shape(config.input.height, config.input.width)
     found = _fit_head(weights, head, shape, config.options)
     if found is None:
         raise weights.refuse(f"{_name(head)} cannot be built with width {weights.width} and options {config.options}")
@@ -97,7 +98,7 @@ def outside_network(weights: OutsideWeights, config: CellConfig, head: str) -> M
     """The network of a configuration that `fitted` gave, with these weights. Raises UserError as that does."""
     model = Matcher(config, head, None)
     backbone, options = model.backbone, config.backbone
-    stages = Stages(backbone.stages, weights.neck["weight"].shape[1], 0, _beyond(config))
+    stages = layout(options.arch, options.ibn, options.cut)
     state = fit(weights.stages, stages, weights.file.path, options.arch, options.ibn, options.cut)
     backbone.stages.load_state_dict(state, strict=False)
     if problem := difference(weights.neck, backbone.neck.state_dict()):
@@ -253,18 +254,6 @@ def _explain(weights: OutsideWeights, head: str, shape: tuple[int, int, int], co
         f"{found.problem}, for {_name(head)} of width {config.width} on pictures of {size} (other sizes of pictures "
         "are said by --height and --width, options by --set options.NAME=VALUE)"
     )
-
-
-def _feature_shape(weights: OutsideWeights, config: CellConfig) -> tuple[int, int, int]:
-    options = config.backbone
-    with torch.device("meta"):
-        backbone = build_backbone(options.arch, options.ibn, options.cut, weights.width)
-    return backbone.feature_shape(config.input.height, config.input.width)
-
-
-def _beyond(config: CellConfig) -> tuple[str, ...]:
-    with torch.device("meta"):
-        return build_stages(config.backbone.arch, config.backbone.ibn, config.backbone.cut).beyond
 
 
 def _name(head: str) -> str:

@@ -35,8 +35,7 @@ def fit(state: dict[str, Tensor], stages: Stages, path: Path, arch: str, ibn: st
     surplus, missing or unusable entry, in terms of what the file holds where that can be told.
     """
     expected = stages.layers.state_dict()
-    named = _bare(state, {key.split(".")[0] for key in (*expected, *stages.beyond)})
-    kept = {key: tensor for key, tensor in named.items() if not key.startswith(stages.beyond)}
+    kept = _kept(state, stages)
     problem = difference(kept, expected)
     if problem:
         raise UserError(f"cannot take backbone weights from {path}: {_explain(state, problem, path, arch, ibn, cut)}")
@@ -52,14 +51,23 @@ def fit(state: dict[str, Tensor], stages: Stages, path: Path, arch: str, ibn: st
 def recognise(state: dict[str, Tensor], channels: int, asked: tuple[str, str, str]) -> tuple[str, str, str]:
     """The architecture, kind of IBN and cut whose layers a state holds and whose map has so many channels.
 
-    That `asked` for comes first, and is the answer where none is found.
+    That `asked` for is tried first. Where none is found it is the one that comes nearest.
     """
-    known = ((name, ibn, cut) for name, own in ARCHITECTURES.items() for ibn in own.ibn for cut in reversed(own.cuts))
+    known = [(name, ibn, cut) for name, own in ARCHITECTURES.items() for ibn in own.ibn for cut in reversed(own.cuts)]
+    nearest, least = asked, float("inf")
     for choice in (asked, *known):
-        stages = _layout(*choice)
-        if stages.channels == channels and _holds(state, stages):
+        stages = layout(*choice)
+        if stages.channels != channels:
+            continue
+        expected = stages.layers.state_dict()
+        found = _kept(state, stages)
+        apart = len(expected.keys() ^ found.keys())
+        apart += sum(found[key].shape != expected[key].shape for key in found.keys() & expected.keys())
+        if not difference(found, expected):
             return choice
-    return asked
+        if apart < least:
+            nearest, least = choice, apart
+    return nearest
 
 
 def convert(state: Mapping[str, Tensor], arch: str, ibn: str, cut: str | None = None) -> dict[str, Tensor]:
@@ -129,25 +137,26 @@ def _explain(state: dict[str, Tensor], problem: str, path: Path, arch: str, ibn:
 
 
 def _is_of(state: dict[str, Tensor], arch: str, ibn: str) -> bool:
-    return _holds(state, _layout(arch, ibn, ARCHITECTURES[arch].cut))
+    stages = layout(arch, ibn, ARCHITECTURES[arch].cut)
+    return not difference(_kept(state, stages), stages.layers.state_dict())
 
 
-def _holds(state: dict[str, Tensor], stages: Stages) -> bool:
-    expected, beyond = stages.layers.state_dict(), stages.beyond
-    named = _bare(state, {key.split(".")[0] for key in (*expected, *beyond)})
-    return not difference({key: named[key] for key in named if not key.startswith(beyond)}, expected)
+def _kept(state: dict[str, Tensor], stages: Stages) -> dict[str, Tensor]:
+    """The entries of a state, by the network's own names, that do not lie beyond the cut."""
+    named = _bare(state, {key.split(".")[0] for key in (*stages.layers.state_dict(), *stages.beyond)})
+    return {key: tensor for key, tensor in named.items() if not key.startswith(stages.beyond)}
 
 
 def _shapes(arch: str, ibn: str, cut: str) -> dict[str, torch.Size]:
     return {
         key: tensor.shape
-        for key, tensor in _layout(arch, ibn, cut).layers.state_dict().items()
+        for key, tensor in layout(arch, ibn, cut).layers.state_dict().items()
         if not key.endswith(_COUNTER)
     }
 
 
 @functools.cache
-def _layout(arch: str, ibn: str, cut: str) -> Stages:
+def layout(arch: str, ibn: str, cut: str) -> Stages:
     """An architecture up to a cut, without data."""
     with torch.device("meta"):
         return build_stages(arch, ibn, cut)

@@ -30,8 +30,11 @@ from bench.running.task import CellTask
 from bench.study.definition import load_preset
 from bench.study.plan import TRAINER_NUMERICS, cell_id, checked_tests, resolve, threads_of
 
-KEYS = ("input", "backbone", "evaluation", "options", "threads")
-"""What may be said of weights that are trained already."""
+KEYS = (
+    *("input.height", "input.width", "backbone.arch", "backbone.ibn", "backbone.cut"),
+    *("evaluation.memory_gib", "evaluation.batch", "evaluation.scoring", "threads"),
+)
+"""What may be said of weights that are trained already, beside the head's options."""
 DIGITS = 8
 """Of the file's hash, in the row's name."""
 
@@ -103,10 +106,7 @@ def _load_tests(request: OutsideRequest) -> list[Dataset]:
 
 def _config(request: OutsideRequest, weights: OutsideWeights) -> tuple[CellConfig, dict[str, int]]:
     """The resolved configuration with sizes as the tensors show them, and the versions of the code's numbers."""
-    for key, value in request.overrides.items():
-        one_of("key in --set", key, KEYS)
-        if key != "threads" and not isinstance(value, dict):
-            raise UserError(f"--set {key}=...: {key} is a group of settings; name one of them, as in {key}.NAME=VALUE")
+    _check_overrides(request.overrides)
     try:
         info = variants.describe(request.head)
         asked = request.overrides.get("options", {})
@@ -126,6 +126,14 @@ def _config(request: OutsideRequest, weights: OutsideWeights) -> tuple[CellConfi
     target = local_target(request.device)
     config = resolve(config, torch.device(target.device).type, target.bf16, target.cpus)
     return config, {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
+
+
+def _check_overrides(overrides: Mapping[str, Any]) -> None:
+    for group, values in overrides.items():
+        named = isinstance(values, Mapping)
+        if group != "options" or not named:
+            for key in [f"{group}.{name}" for name in values] if named else [group]:
+                one_of("key in --set", key, (*KEYS, "options.NAME"))
 
 
 def _begin(task: CellTask, model: Matcher) -> None:
