@@ -8,12 +8,12 @@ in front of all names of either.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import variants
 from bench.config import Backbone, CellConfig, Option
@@ -27,6 +27,8 @@ from variants._base import Head
 _WRAPPER = "module."
 _OWN_PARTS = ("backbone.stages.", "backbone.neck.", "head.")
 _PUBLISHED_PARTS = ("base.", "neck_conv.", "encoder.")
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""Ends of the names of what no optimiser changes."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,10 @@ def outside_network(weights: OutsideWeights, config: CellConfig, head: str) -> M
     if problem := difference(weights.neck, backbone.neck.state_dict()):
         raise weights.refuse(f"{problem}, in the neck behind {options.arch} cut at {options.cut}")
     backbone.neck.load_state_dict(weights.neck)
-    _load_head(weights, model.head)
+    if weights.published:
+        model.head.load_published(weights.head, weights.encoder or None)
+    else:
+        model.head.load_state_dict(weights.head, strict=False)
     return model
 
 
@@ -150,76 +155,86 @@ def _bare(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class _Fit:
-    """How near a head comes to a state: first by names, then by shapes; `problem` is "" where it takes it."""
+    """How near a head comes to a state: the names that the state lacks and has too many, and the shapes that differ."""
 
     options: dict[str, Option]
-    names: int
+    missing: int
+    surplus: int
     shapes: int
     problem: str = ""
+    """Why the head does not take the state; "" where it does."""
 
     @property
     def misfit(self) -> tuple[int, int]:
-        return self.names, self.shapes
+        """Of two heads the one with the smaller misfit is nearer: names count before shapes."""
+        return self.missing + self.surplus, self.shapes
 
 
 def _fit_head(
-    weights: OutsideWeights, head: str, shape: tuple[int, int, int], asked: Mapping[str, Option]
+    weights: OutsideWeights,
+    head: str,
+    shape: tuple[int, int, int],
+    asked: Mapping[str, Option],
+    lengths: bool = True,
 ) -> _Fit | None:
-    """The options under which a head comes nearest to the tensors, one option changed at a time until none helps."""
+    """The options under which a head comes nearest to the tensors, one option changed at a time until none helps.
+
+    Without `lengths` only options are tried that change names. None where there is no head of the options `asked` for.
+    """
     defaults = variants.describe(head).options
-    best = _try(weights, head, shape, {**defaults, **asked})
-    if best is None:
+    built = _build(head, shape, {**defaults, **asked})
+    if built is None:
         return None
+    fixed = built.published_options if weights.published else {}
+    best = _try(weights, head, shape, {**defaults, **asked, **fixed})
     tensors = {**weights.head, **weights.encoder}
-    candidates = {name: _candidates(name, value, tensors) for name, value in defaults.items()}
-    improved = best.misfit > (0, 0)
-    while improved:
-        improved = False
-        for name, values in candidates.items():
-            for value in values:
+    values = {name: _candidates(name, default, tensors, lengths) for name, default in defaults.items()}
+    changes = [(name, value) for name in values if name not in fixed for value in values[name]]
+    before = None
+    while best is not before:
+        before = best
+        for name, value in changes:
+            if best.misfit > (0, 0):
                 found = _try(weights, head, shape, {**best.options, name: value})
-                if found is not None and found.misfit < best.misfit:
-                    best, improved = found, True
-    built = _build(weights, head, shape, best.options)
-    return _Fit(best.options, best.names, best.shapes, _problem(weights, built))
+                best = found if found is not None and found.misfit < best.misfit else best
+    return replace(best, problem=_problem(weights, _build(head, shape, best.options)))
 
 
-def _candidates(name: str, default: Option, tensors: Mapping[str, Tensor]) -> list[Option]:
+def _candidates(name: str, default: Option, tensors: Mapping[str, Tensor], lengths: bool) -> list[Option]:
     """Values that an option may have, going by the tensors: counts for `layers`, lengths for other whole numbers."""
     if isinstance(default, bool):
         return [True, False]
-    if not isinstance(default, int):
-        return []
     if name == "layers":
         numbers = [int(part) for key in tensors for part in key.split(".") if part.isdecimal() and len(part) < 4]
         return [*range(1, max(numbers, default=0) + 3)]
-    return sorted({length for tensor in tensors.values() for length in tensor.shape})
+    if isinstance(default, int) and lengths:
+        return sorted({length for tensor in tensors.values() for length in tensor.shape})
+    return []
 
 
 def _try(weights: OutsideWeights, head: str, shape: tuple[int, int, int], options: dict[str, Option]) -> _Fit | None:
     """How far the head of these options is from the tensors; None where there is no such head."""
-    built = _build(weights, head, shape, options)
+    built = _build(head, shape, options)
     if built is None:
         return None
-    expected = built.published_parameters() if weights.published else built.state_dict()
     found = {**weights.head, **weights.encoder}
+    if weights.published:
+        expected = built.published_parameters()
+        found = {key: tensor for key, tensor in found.items() if not key.endswith(_STATISTICS)}
+    else:
+        expected = built.state_dict()
     both = expected.keys() & found.keys()
-    names = len(expected.keys() ^ found.keys())
-    return _Fit(options, names, sum(expected[key].shape != found[key].shape for key in both))
+    shapes = sum(expected[key].shape != found[key].shape for key in both)
+    return _Fit(options, len(expected) - len(both), len(found) - len(both), shapes)
 
 
-def _build(weights: OutsideWeights, head: str, shape: tuple[int, int, int], options: dict[str, Option]) -> Head | None:
-    """A head without data, under the options that published weights ask for; None for options that it refuses."""
+def _build(head: str, shape: tuple[int, int, int], options: Mapping[str, Option]) -> Head | None:
+    """A head without data; None for options that it refuses."""
     try:
         with torch.device("meta"):
-            built = variants.build(head, shape, **options)
-            asked = dict(built.published_options) if weights.published else {}
-            if any(options[name] != value for name, value in asked.items()):
-                options.update(asked)
-                built = variants.build(head, shape, **options)
+            return variants.build(head, shape, **options)
     except ValueError:
         return None
-    return built
 
 
 def _problem(weights: OutsideWeights, built: Head) -> str:
@@ -233,20 +248,11 @@ def _problem(weights: OutsideWeights, built: Head) -> str:
     return ""
 
 
-def _load_head(weights: OutsideWeights, head: nn.Module) -> None:
-    if weights.published:
-        head.load_published(weights.head, weights.encoder or None)
-    else:
-        head.load_state_dict(weights.head, strict=False)
-
-
 def _explain(weights: OutsideWeights, head: str, shape: tuple[int, int, int], config: CellConfig, found: _Fit) -> str:
     """Why a head does not take the tensors, and which other one has their names."""
-    others = []
-    for other in variants.names() if found.names else ():
-        fit = _fit_head(weights, other, shape, {}) if other != head else None
-        if fit is not None and (not fit.problem or (fit.names < found.names and not fit.names)):
-            others.append(other)
+    others = [
+        other for other in variants.names() if found.misfit[0] and other != head and _has_names(weights, other, shape)
+    ]
     if others:
         return f"its keys are those of {' or '.join(others)}, not of {_name(head)}: say --head {others[0]}"
     size = f"{config.input.height} x {config.input.width} pixels"
@@ -254,6 +260,16 @@ def _explain(weights: OutsideWeights, head: str, shape: tuple[int, int, int], co
         f"{found.problem}, for {_name(head)} of width {config.width} on pictures of {size} (other sizes of pictures "
         "are said by --height and --width, options by --set options.NAME=VALUE)"
     )
+
+
+def _has_names(weights: OutsideWeights, head: str, shape: tuple[int, int, int]) -> bool:
+    """Whether a head has the names of the tensors. The authors' code stores more than it uses."""
+    found = _fit_head(weights, head, shape, {}, lengths=False)
+    if found is None or found.missing:
+        return False
+    if not weights.published:
+        return not found.surplus
+    return bool(_build(head, shape, found.options).published_parameters())
 
 
 def _name(head: str) -> str:

@@ -160,7 +160,7 @@ def no_criterion(parts):
         (surplus, ("unexpected keys", "decoder.extra")),
         (surplus_part, ("beside base., neck_conv., encoder.", "classifier.weight")),
         (missing, ("missing keys", "decoder.layers.1.fc2.weight")),
-        (missing_base, ("lacks keys", "layer1.0.conv1.weight")),
+        pytest.param(missing_base, ("lacks keys", "layer1.0.conv1.weight"), marks=pytest.mark.slow),
         (no_neck, ("no neck",)),
         (not_finite, ("not all numbers in it are finite", "decoder.layers.0.fc1.bias")),
         (other_sizes, ("score_embed has shape (1, 1, 20, 20)", "48 x 16 pixels", "--height and --width")),
