@@ -105,7 +105,10 @@ def _load_tests(request: OutsideRequest) -> list[Dataset]:
 
 
 def _config(request: OutsideRequest, weights: OutsideWeights) -> tuple[CellConfig, dict[str, int]]:
-    """The resolved configuration with sizes as the tensors show them, and the versions of the code's numbers."""
+    """The resolved configuration with sizes as the tensors show them, and the versions of the code's numbers.
+
+    Training and first weights stay those of the recipe: nobody knows others, and reports group runs by them.
+    """
     _check_overrides(request.overrides)
     try:
         info = variants.describe(request.head)
