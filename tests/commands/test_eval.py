@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 
 import pytest
 import torch
@@ -69,6 +71,17 @@ def test_a_checkpoint_of_the_suite_is_the_network_that_it_was(evaluated, tiny_co
     loaded, record = load_network(folder, "cpu")
     assert loaded.weights_hash() == model.weights_hash() == record.weights_hash
     assert record.bytes_per_image and record.training_seconds == 0
+
+
+def test_an_interrupted_test_goes_on_with_the_same_command(evaluated, theirs, monkeypatch):
+    def interrupted(*_arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.running.cell.evaluate", interrupted)
+        found = evaluated(theirs, *SIZE)
+        assert found.code == 128 + signal.SIGTERM and "goes on where it was" in found.err
+    assert evaluated(theirs, *SIZE).code == 0
 
 
 class Code:

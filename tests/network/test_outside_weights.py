@@ -25,8 +25,10 @@ SIZE = {"height": 48, "width": 16}
 
 @pytest.fixture
 def parts(golden):
+    """Those of TransMatcher, with the template of its decoders that the authors' code stores and never uses."""
     arrays = golden("transmatcher")
-    return authors_parts(tensors(arrays, "matcher/"), tensors(arrays, "encoder/"))
+    template = {"decoder_layer.fc1.weight": torch.zeros(16, 16), "decoder_layer.bn1.running_mean": torch.zeros(1)}
+    return authors_parts({**tensors(arrays, "matcher/"), **template}, tensors(arrays, "encoder/"))
 
 
 @pytest.fixture
