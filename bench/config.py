@@ -40,6 +40,9 @@ TEST_SETS: dict[str, tuple[str, ...]] = {
 HELD_OUT = "held_out"
 """Name of the test set that is made of the training persons that a run holds out."""
 
+OUTSIDE = "outside"
+"""What a record names as its training set where the weights were trained elsewhere, nobody knows on what."""
+
 TRAINING_BY_SET: dict[str, dict[str, int]] = {"randperson": {"epochs": 4, "decay_after": 2}}
 """Where the paper's schedule depends on the training set [P]."""
 

@@ -6,7 +6,7 @@ d width, D feed-forward width, N layers, H attention heads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -125,6 +125,9 @@ class Head(nn.Module):
 
     offers_local_matches: ClassVar[bool] = False
     """Whether `local_matches` tells which positions of two images were matched."""
+
+    published_options: ClassVar[Mapping[str, bool | int | float | str | None]] = {}
+    """The options, where they are not the defaults, under which published weights mean what they meant."""
 
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
         super().__init__()

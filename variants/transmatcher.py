@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ class TransMatcher(Head):
 
     numerics = 4
     offers_local_matches = True
+    published_options = MappingProxyType({"symmetric_prior": False})
 
     def __init__(
         self,

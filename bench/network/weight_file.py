@@ -43,7 +43,7 @@ def read_file(path: Path) -> WeightFile:
     try:
         content = path.read_bytes()
     except OSError as fault:
-        raise UserError(f"cannot read backbone weights from {path}: {fault.strerror}") from fault
+        raise UserError(f"cannot read weights from {path}: {fault.strerror}") from fault
     return WeightFile(path, hashlib.sha256(content).hexdigest(), content)
 
 
@@ -52,18 +52,20 @@ def read_state(file: WeightFile) -> dict[str, Tensor]:
 
     Raises UserError that says in one sentence what the file is instead.
     """
+    return tensors_by_name(unwrapped(read_content(file), file.path), file.path)
+
+
+def read_content(file: WeightFile) -> Any:
+    """What torch.save wrote, without running any code of it. Raises UserError as `read_state`."""
     what = not_weights(file.content)
     if what is not None:
-        raise UserError(f"cannot take backbone weights from {file.path}: it is {what}")
+        raise UserError(f"cannot take weights from {file.path}: it is {what}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loaded = torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=True)
     except Exception as fault:  # torch.load raises whatever a foreign file leads it to
-        raise UserError(
-            f"cannot take backbone weights from {file.path}: it is {_unread(file.content, fault)}"
-        ) from None
-    return _tensors(_unwrapped(loaded, file.path), file.path)
+        raise UserError(f"cannot take weights from {file.path}: it is {_unread(file.content, fault)}") from None
 
 
 def not_weights(content: bytes) -> str | None:
@@ -109,7 +111,7 @@ def _unread(content: bytes, fault: Exception) -> str:
     return "damaged, cut short, or an archive of something else than weights"
 
 
-def _unwrapped(loaded: Any, path: Path) -> Mapping[Any, Any]:
+def unwrapped(loaded: Any, path: Path) -> Mapping[Any, Any]:
     """The state among what a checkpoint holds, where there is no doubt which part it is."""
     while isinstance(loaded, Mapping):
         if any(isinstance(value, Tensor) for value in loaded.values()):
@@ -119,25 +121,23 @@ def _unwrapped(loaded: Any, path: Path) -> Mapping[Any, Any]:
             held = ", ".join(map(str, list(loaded)[:5])) or "nothing"
             several = f", of which {' and '.join(found)} could each be the network" if found else ""
             raise UserError(
-                f"cannot take backbone weights from {path}: it holds {held} instead of tensors by name{several}; "
-                f"{_SAVE_ALONE}"
+                f"cannot take weights from {path}: it holds {held} instead of tensors by name{several}; {_SAVE_ALONE}"
             )
         loaded = loaded[found[0]]
-    raise UserError(
-        f"cannot take backbone weights from {path}: it holds one {type(loaded).__name__} instead of tensors by name"
-    )
+    raise UserError(f"cannot take weights from {path}: it holds one {type(loaded).__name__} instead of tensors by name")
 
 
-def _tensors(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
+def tensors_by_name(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
+    """A state that holds ordinary tensors alone. Raises UserError for any other entry."""
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise UserError(
-                f"cannot take backbone weights from {path}: beside tensors it holds {key!r}, "
+                f"cannot take weights from {path}: beside tensors it holds {key!r}, "
                 f"a {type(value).__name__}; {_SAVE_ALONE}"
             )
         if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
             raise UserError(
-                f"cannot take backbone weights from {path}: {key} is sparse, quantised or without data; save a "
+                f"cannot take weights from {path}: {key} is sparse, quantised or without data; save a "
                 "network of ordinary tensors"
             )
     return dict(state)

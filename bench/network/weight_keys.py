@@ -35,18 +35,39 @@ def fit(state: dict[str, Tensor], stages: Stages, path: Path, arch: str, ibn: st
     surplus, missing or unusable entry, in terms of what the file holds where that can be told.
     """
     expected = stages.layers.state_dict()
-    named = _bare(state, {key.split(".")[0] for key in (*expected, *stages.beyond)})
-    kept = {key: tensor for key, tensor in named.items() if not key.startswith(stages.beyond)}
-    problem = _difference(kept, expected)
+    kept = _kept(state, stages)
+    problem = difference(kept, expected)
     if problem:
         raise UserError(f"cannot take backbone weights from {path}: {_explain(state, problem, path, arch, ibn, cut)}")
-    bad = [key for key, tensor in kept.items() if not _possible(key, tensor)]
+    bad = [key for key, tensor in kept.items() if not possible(key, tensor)]
     if bad:
         raise UserError(
             f"cannot take backbone weights from {path}: not all numbers in it are finite, and variances at least 0, "
-            f"as in {_some(bad)}"
+            f"as in {some_of(bad)}"
         )
     return kept
+
+
+def recognise(state: dict[str, Tensor], channels: int, asked: tuple[str, str, str]) -> tuple[str, str, str]:
+    """The architecture, kind of IBN and cut whose layers a state holds and whose map has so many channels.
+
+    That `asked` for is tried first. Where none is found it is the one that comes nearest.
+    """
+    known = [(name, ibn, cut) for name, own in ARCHITECTURES.items() for ibn in own.ibn for cut in reversed(own.cuts)]
+    nearest, least = asked, float("inf")
+    for choice in (asked, *known):
+        stages = layout(*choice)
+        if stages.channels != channels:
+            continue
+        expected = stages.layers.state_dict()
+        found = _kept(state, stages)
+        apart = len(expected.keys() ^ found.keys())
+        apart += sum(found[key].shape != expected[key].shape for key in found.keys() & expected.keys())
+        if not difference(found, expected):
+            return choice
+        if apart < least:
+            nearest, least = choice, apart
+    return nearest
 
 
 def convert(state: Mapping[str, Tensor], arch: str, ibn: str, cut: str | None = None) -> dict[str, Tensor]:
@@ -59,7 +80,7 @@ def convert(state: Mapping[str, Tensor], arch: str, ibn: str, cut: str | None = 
     needed = len(_shapes(arch, ibn, cut or own.cut))
     found = {key: tensor for key, tensor in state.items() if tensor.is_floating_point() and tensor.dim()}
     for number, ((theirs, tensor), (ours, shape)) in enumerate(zip(found.items(), expected.items(), strict=False), 1):
-        if tensor.shape != shape or _role(theirs) not in ("", _role(ours)) or not _possible(ours, tensor):
+        if tensor.shape != shape or _role(theirs) not in ("", _role(ours)) or not possible(ours, tensor):
             raise ValueError(
                 f"tensor {number} of the file is {theirs} of {_size(tensor.shape)}, where {arch} (IBN {ibn}) has "
                 f"{ours} of {_size(shape)}"
@@ -78,13 +99,13 @@ def _bare(state: dict[str, Tensor], own: set[str]) -> dict[str, Tensor]:
     return state
 
 
-def _difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """How two states differ in names, shapes or kinds of tensors, or ""."""
+def difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """How two states differ in names, shapes or kinds of tensors, or "". Counters of batches may be missing."""
     missing = [key for key in expected if key not in found and not key.endswith(_COUNTER)]
     surplus = [key for key in found if key not in expected]
     for problem, keys in ((_LACKS, missing), ("it has unexpected keys", surplus)):
         if keys:
-            return f"{problem}: {_some(keys)}"
+            return f"{problem}: {some_of(keys)}"
     for key, tensor in found.items():
         if tensor.shape != expected[key].shape:
             return f"{key} is of {_size(tensor.shape)}, not of {_size(expected[key].shape)}"
@@ -116,21 +137,29 @@ def _explain(state: dict[str, Tensor], problem: str, path: Path, arch: str, ibn:
 
 
 def _is_of(state: dict[str, Tensor], arch: str, ibn: str) -> bool:
-    expected, beyond = _layout(arch, ibn, ARCHITECTURES[arch].cut)
-    named = _bare(state, {key.split(".")[0] for key in (*expected, *beyond)})
-    return not _difference({key: named[key] for key in named if not key.startswith(beyond)}, expected)
+    stages = layout(arch, ibn, ARCHITECTURES[arch].cut)
+    return not difference(_kept(state, stages), stages.layers.state_dict())
+
+
+def _kept(state: dict[str, Tensor], stages: Stages) -> dict[str, Tensor]:
+    """The entries of a state, by the network's own names, that do not lie beyond the cut."""
+    named = _bare(state, {key.split(".")[0] for key in (*stages.layers.state_dict(), *stages.beyond)})
+    return {key: tensor for key, tensor in named.items() if not key.startswith(stages.beyond)}
 
 
 def _shapes(arch: str, ibn: str, cut: str) -> dict[str, torch.Size]:
-    return {key: tensor.shape for key, tensor in _layout(arch, ibn, cut)[0].items() if not key.endswith(_COUNTER)}
+    return {
+        key: tensor.shape
+        for key, tensor in layout(arch, ibn, cut).layers.state_dict().items()
+        if not key.endswith(_COUNTER)
+    }
 
 
 @functools.cache
-def _layout(arch: str, ibn: str, cut: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The state of an architecture up to a cut, without data, and what lies beyond as `Stages` says it."""
+def layout(arch: str, ibn: str, cut: str) -> Stages:
+    """An architecture up to a cut, without data."""
     with torch.device("meta"):
-        stages = build_stages(arch, ibn, cut)
-    return stages.layers.state_dict(), stages.beyond
+        return build_stages(arch, ibn, cut)
 
 
 def _role(key: str) -> str:
@@ -138,7 +167,7 @@ def _role(key: str) -> str:
     return next((role for role, words in _ROLES.items() if any(word in last for word in words)), "")
 
 
-def _possible(key: str, tensor: Tensor) -> bool:
+def possible(key: str, tensor: Tensor) -> bool:
     """Whether the numbers are finite, and not below 0 where they are variances."""
     values = tensor.float()
     return bool(torch.isfinite(values).all()) and not (key.endswith("running_var") and bool((values < 0).any()))
@@ -148,5 +177,5 @@ def _size(shape: torch.Size) -> str:
     return " x ".join(map(str, shape)) or "one number"
 
 
-def _some(keys: list[str]) -> str:
+def some_of(keys: list[str]) -> str:
     return f"{', '.join(keys[:5])}" + (f" ({len(keys)} in all)" if len(keys) > 5 else "")

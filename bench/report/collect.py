@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from bench.config import TEST_SETS, merge
+from bench.config import OUTSIDE, TEST_SETS, merge
 from bench.errors import UserError
 from bench.journal.record import Record
 from bench.report.board import Board, LeftOut, Row, Setting, own_trains
@@ -109,6 +109,7 @@ def _cells(study: Study, setting: Setting, preset: Preset) -> list[Cell]:
     found = {record.config.seed for record in setting.records}
     seeds = sorted({*range(preset.seeds or study.seeds), *found})
     trains = list(dict.fromkeys([*own_trains(study), *sorted({record.config.train for record in setting.records})]))
+    trains = [train for train in trains if train != OUTSIDE]
     # The file of the weights may be gone; its hash is all that is needed here.
     overrides = merge(setting.overrides, {"backbone": {"weights": "imagenet"}})
     cells: list[Cell] = []
@@ -163,8 +164,9 @@ def _outside_rows(setting: Setting, records: Sequence[Record], study_rows: Seque
     beside = [(row.label, row.config) for row in study_rows if row.config is not None]
     names = tell_apart([*beside, *((label, group[0].config) for (_, label, _), group in groups.items())])
     planned = setting.loaded_preset.seeds if setting.loaded_preset else None
+    usual = planned or load_study(OUTSIDE_ROWS).seeds
     return [
-        _outside_row(name, train, group, planned or load_study(OUTSIDE_ROWS).seeds)
+        _outside_row(name, train, group, 1 if train == OUTSIDE else usual)
         for name, ((train, _, _), group) in zip(names[len(beside) :], groups.items(), strict=True)
     ]
 

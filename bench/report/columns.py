@@ -208,7 +208,7 @@ TIME = Quantity(
     "measured",
     "s",
     "lower",
-    _of_run(lambda run: run.training_seconds),
+    _of_run(lambda run: run.training_seconds or None),
     "training time",
     scales=SECONDS,
 )

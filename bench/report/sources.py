@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config import HELD_OUT
+from bench.config import HELD_OUT, OUTSIDE
 from bench.data import NAMES
 from bench.data.own_names import is_own
 from bench.data.sources import canonical
@@ -58,6 +58,6 @@ def _check_sets(path: Path, record: Record) -> None:
 
 def _is_source(train: str) -> bool:
     try:
-        return canonical(train) == train
+        return train == OUTSIDE or canonical(train) == train
     except UserError:
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.config import HELD_OUT
+from bench.config import HELD_OUT, OUTSIDE
 from bench.data.sources import ALL, JOIN
 
 SET_TITLES = {
@@ -20,6 +20,7 @@ SET_TITLES = {
     "cuhk02": "CUHK02",
     "cuhksysu": "CUHK-SYSU",
     HELD_OUT: "held-out persons",
+    OUTSIDE: "weights from outside",
 }
 """Data sets as the paper writes them, in the order of its columns."""
 

@@ -16,6 +16,7 @@ from bench.config import (
     HELD_OUT,
     MOST_SEED,
     MOST_THREADS,
+    OUTSIDE,
     TEST_SETS,
     TRAINING_BY_SET,
     CellConfig,
@@ -133,7 +134,8 @@ def checked_tests(source: str, asked: Iterable[str]) -> tuple[str, ...]:
     for name in tests:
         if not is_own(name) and not describe()[name].has_test:
             raise UserError(f"{name} has no query and gallery: it is for training only; choose another --test")
-    check_apart(source, tests)
+    if source != OUTSIDE:
+        check_apart(source, tests)
     return tests
 
 
@@ -150,6 +152,8 @@ def usual_tests(source: str, training: Training | None = None) -> tuple[str, ...
     """
     if training is not None and training.held_out_persons is not None:
         return (HELD_OUT,)
+    if source == OUTSIDE:
+        return LARGE_SETS
     if own := tuple(part for part in parts_of(source) if is_own(part)):
         return own
     shown = {persons_of(part) for part in parts_of(source)}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.config import OUTSIDE
 from bench.errors import UserError
 from bench.journal.lists import lacks_lists
 from bench.journal.record import Record
@@ -48,6 +49,8 @@ def command_for_lists(record: Record, tests: Sequence[str], results: Path, data_
     A head from outside is named by its file, which is to be where the command is given.
     """
     config = record.config
+    if config.train == OUTSIDE:
+        return None
     row = f"{config.head}.py" if config.head_digest else record.label
     study = USUAL_STUDY if config.head_digest else _study_of(record)
     if study is None:
@@ -80,6 +83,8 @@ def _study_of(record: Record) -> str | None:
 
 
 def _out_of_reach(record: Record) -> str:
+    if record.config.train == OUTSIDE:
+        return "move its folder away, and `bench eval` tests its weights anew"
     return (
         f"this version of the suite has no row {record.label!r} that is this run; move its folder away, and `bench "
         "run` makes the run anew"

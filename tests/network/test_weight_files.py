@@ -171,7 +171,7 @@ def test_a_file_that_ends_before_the_cut_says_what_it_lacks(load, state):
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"cannot read backbone weights from .*: Is a directory"):
+    with pytest.raises(UserError, match=r"cannot read weights from .*: Is a directory"):
         build_backbone("resnet18", weights=tmp_path)
-    with pytest.raises(UserError, match="cannot read backbone weights from /proc/self/mem: Input/output error"):
+    with pytest.raises(UserError, match="cannot read weights from /proc/self/mem: Input/output error"):
         build_backbone("resnet18", weights="/proc/self/mem")
