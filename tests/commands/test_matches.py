@@ -99,7 +99,7 @@ def test_a_network_is_loaded_as_it_was_trained(finished):
         (["--test", "nowhere"], "There is no data set 'nowhere'"),
         (["--test", "randperson"], "randperson is for training only; choose another --test"),
         (["--test", "market", "--pairs", "20"], "queries with a right image; ask for so many --pairs or fewer"),
-        (["gone.jpg", "gone.jpg"], "cannot read the image gone.jpg (No such file or directory)"),
+        (["gone.jpg", "gone.jpg"], "cannot read the picture gone.jpg (No such file or directory)"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(matches, tmp_path, words, sentence):
@@ -114,7 +114,7 @@ def test_pictures_that_are_none_are_named(matches, tiny_data, tmp_path, name, co
     path = tmp_path / name
     path.write_bytes(sound.read_bytes()[:200] if content is None else content)
     found = matches(sound, path)
-    assert found.code == 2 and f"cannot read the image {path}" in found.err
+    assert found.code == 2 and f"cannot read the picture {path}" in found.err
 
 
 def test_a_picture_of_another_mode_and_size_is_taken(matches, tmp_path):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import apart
@@ -16,6 +16,7 @@ from places import ROOT
 from standing_head import standing_head
 from waiting import wait_for
 
+from bench.cli import COMMANDS
 from bench.journal.record import Record, cell_lock, read_records
 
 
@@ -276,19 +277,17 @@ def test_check_head_tells_sound_from_broken(bench, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["--help", "list", "status"])
-def test_answers_within_a_second(command, tmp_path):
-    for _ in range(3):  # another process may have the CPU for a while
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "bench", command], check=True, capture_output=True, cwd=tmp_path)
-        seconds = time.perf_counter() - start
-        if seconds < 1:
-            break
-    assert seconds < 1
+def test_answers_within_a_second_of_the_cpus_time(command, tmp_path):
+    # Not of the clock's: other processes may have the CPU for a while.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "bench", command], check=True, capture_output=True, cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "status", "cancel", "logs", "report", "matches", "data", "list", "weights", "check-head", "drill"],
+    sorted(COMMANDS),
 )
 def test_every_commands_help_shows_an_example(bench, command):
     found = bench(command, "--help")
