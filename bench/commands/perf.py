@@ -5,20 +5,25 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import variants
 from bench.commands.common import add_results, at_a_time, at_least_one, example, head_words
+from bench.commands.serving import GALLERY, STUDY, serving_cases
 from bench.config import one_of, split_words
 from bench.environment import cpus
 from bench.errors import CellFailed, UserError
-from bench.perf import DEFAULT_PARTS, PARTS
+from bench.perf import DEFAULT_PARTS, PARTS, SERVING
 from bench.progress import Progress
 
 if TYPE_CHECKING:
     from bench.perf.records import PerfSizes
 
 DTYPES = ("float32", "bfloat16", "float16")
+
+MOST_GALLERY = 100_000_000
+"""Pictures; what memory holds is looked at when the rows are known."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -28,23 +33,37 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="measure speed and memory of matching on this machine",
         description="Time the matching operator and every head in training and in scoring, in turn with the same in "
         "plain PyTorch and with its matrix products alone, the limit; the data path and the metrics beside plain ones; "
-        "on request whole tests with made-up features, within a memory budget. Results go to perf/ below --results, "
+        "on request whole tests with made-up features, within a memory budget, and the rows of a study behind a "
+        "standing gallery: latency of one query, queries a second, memory. Results go to perf/ below --results, "
         "and into the report.",
         epilog=example(
             "bench perf",
             "bench perf --variants operator,cosine --batch 16 --tokens 48 --width 64 --repeats 3",
             "bench perf --only streaming --variants transmatcher",
+            "bench perf --only serving --gallery 1000 --preset demo --dtype float32",
             "bench perf --only peers --device cuda",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_results(parser)
     parser.add_argument(
-        "--variants", default="all", help="heads, paths of head files, or operator, separated by commas (default: all)"
+        "--variants",
+        default="all",
+        help="heads, paths of head files, or operator, separated by commas; for serving rows of the study too "
+        "(default: all)",
     )
     parser.add_argument(
         "--only", metavar="PARTS", help=f"some of {', '.join(PARTS)} (default: {', '.join(DEFAULT_PARTS)})"
     )
+    serving = parser.add_argument_group("serving", "what `--only serving` measures")
+    serving.add_argument(
+        "--gallery",
+        type=partial(at_least_one, most=MOST_GALLERY),
+        metavar="N",
+        help=f"pictures of the gallery (default: {GALLERY})",
+    )
+    serving.add_argument("--study", help=f"a table, see `bench list studies`, or a file (default: {STUDY})")
+    serving.add_argument("--preset", help="scale everything down alike: see `bench list` (default: the paper's sizes)")
     for name, default, what in (
         ("batch", 64, "images of a batch, B; heads that pay per pair get the largest half of it that fits"),
         ("tokens", 192, "positions of an image, T"),
@@ -68,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.journal.provenance import check_kernel, now
     from bench.perf.measure import available_bytes
     from bench.perf.records import FOLDER, PerfSizes, write_perf
-    from bench.perf.run import PerfPlan, measure, record_of, subjects_of
+    from bench.perf.run import PerfPlan, measure, record_of
+    from bench.perf.works import OPERATOR
     from bench.report.render import notes_text, to_text
     from bench.report.speed import speed_tables
     from bench.running.devices import resolve_device
@@ -76,17 +96,20 @@ def run(arguments: argparse.Namespace) -> int:
 
     dtypes = tuple(one_of("dtype", word, DTYPES) for word in split_words(arguments.dtype) or ())
     parts = tuple(one_of("part", word, PARTS) for word in split_words(arguments.only) or DEFAULT_PARTS)
-    try:
-        subjects = subjects_of(head_words(arguments.variants) or ["all"])
-    except variants.HeadError as fault:
-        raise UserError(str(fault)) from fault
+    if SERVING not in parts and any((arguments.gallery, arguments.study, arguments.preset)):
+        raise UserError(
+            f"--gallery, --study and --preset choose what --only {SERVING} measures; add that part to --only"
+        )
+    # Rows of a study have names of their own.
+    subjects = () if parts == (SERVING,) else _subjects(arguments.variants)
     names = ("batch", "tokens", "width", "feedforward", "layers")
     sizes = PerfSizes(**{name: getattr(arguments, name) for name in names})
     device = torch.device(resolve_device(arguments.device))
     for subject in subjects:
         _try_from_outside(subject, sizes)
     memory = available_bytes(device)
-    plan = PerfPlan(sizes, subjects, dtypes, parts, arguments.repeats, arguments.threads, device, memory)
+    served = serving_cases(arguments, OPERATOR, dtypes, device.type, memory) if SERVING in parts else ()
+    plan = PerfPlan(sizes, subjects, dtypes, parts, arguments.repeats, arguments.threads, device, memory, served)
     check_kernel(device)
     check_writable(arguments.results / FOLDER)
     started, findings = now(), []
@@ -106,6 +129,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise CellFailed(f"the tables above could not be stored in {folder}: {fault.strerror}") from fault
     print(f"Written to {path}.")
     return 0
+
+
+def _subjects(text: str) -> tuple[str, ...]:
+    """The operator and heads that are asked for. Raises UserError for unknown ones."""
+    from bench.perf.run import subjects_of
+
+    try:
+        return subjects_of(head_words(text) or ["all"])
+    except variants.HeadError as fault:
+        raise UserError(str(fault)) from fault
 
 
 def _try_from_outside(subject: str, sizes: PerfSizes) -> None:

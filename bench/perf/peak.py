@@ -31,8 +31,13 @@ def _attempt(work: Work, memory: int, threads: int) -> int | str:
     try:
         return _measure(work, memory)
     except Exception as fault:  # a head from outside may raise anything
-        too_much = isinstance(fault, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(fault)
-        return "does not fit in memory" if too_much else f"{type(fault).__name__}: {fault}"
+        return why_it_failed(fault)
+
+
+def why_it_failed(fault: Exception) -> str:
+    """What to say of a measurement that raised `fault`."""
+    too_much = isinstance(fault, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(fault)
+    return "does not fit in memory" if too_much else f"{type(fault).__name__}: {fault}"
 
 
 def _measure(work: Work, memory: int) -> int:

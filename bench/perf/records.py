@@ -75,6 +75,46 @@ class Streaming(Settings):
     plan: str
 
 
+class QueryTimes(Settings):
+    """Calls that answered `batch` queries each, of which every one went through the first `pictures` of the gallery."""
+
+    batch: Count
+    pictures: Count
+    encode: list[Positive] = Field(min_length=1)
+    """Seconds of each call from decoded pictures to their representations."""
+    match: list[Positive] = Field(min_length=1)
+    """Seconds of each call from there to the best of the gallery."""
+
+
+class Serving(Settings):
+    """Queries of a study's row against a standing gallery.
+
+    The times are of calls that go through as much of the gallery as time allows; for all of it they are projected,
+    with `match` in proportion to the pictures. Without times, `note` says why.
+    """
+
+    study: str
+    preset: str = ""
+    row: str
+    dtype: str
+    gallery: Count
+    bytes_per_image: Count = 0
+    growth_bytes: Count = 0
+    """Peak memory that gallery and queries add to the network's."""
+    latency: QueryTimes | None = None
+    throughput: QueryTimes | None = None
+    note: str = ""
+
+    def seconds(self, times: QueryTimes) -> list[float]:
+        """Of each call, for the whole gallery."""
+        share = self.gallery / times.pictures
+        return [encode + share * match for encode, match in zip(times.encode, times.match, strict=True)]
+
+    def is_projected(self, times: QueryTimes) -> bool:
+        """Whether the calls went through a part of the gallery only."""
+        return times.pictures < self.gallery
+
+
 class PerfSizes(Settings):
     """Sizes of what is measured: B, T, d, D, N as in the heads."""
 
@@ -97,6 +137,7 @@ class PerfRecord(Settings):
     provenance: Provenance
     comparisons: list[Comparison]
     streaming: list[Streaming] = []
+    serving: list[Serving] = []
 
     @property
     def slug(self) -> str:
@@ -104,7 +145,9 @@ class PerfRecord(Settings):
         words = "".join(letter if letter.isalnum() else " " for letter in self.provenance.device).lower().split()
         measured = sorted({(item.subject, item.dtype) for item in self.comparisons})
         streamed = [[item.name, item.queries, item.gallery] for item in self.streaming]
-        key = digest([self.sizes.model_dump(), self.repeats, measured, streamed])[:6]
+        served = [[item.study, item.preset, item.row, item.dtype, item.gallery] for item in self.serving]
+        # Records without served galleries keep the names they had before there were any.
+        key = digest([self.sizes.model_dump(), self.repeats, measured, streamed, *([served] if served else [])])[:6]
         return f"{'-'.join(words)}-{self.threads}-threads-{key}"
 
 

@@ -11,14 +11,17 @@ import torch
 
 import variants
 from bench.journal.provenance import provenance
-from bench.perf import AROUND, MATCHING, PEERS, STREAMING
+from bench.perf import AROUND, MATCHING, PEERS, SERVING, STREAMING
 from bench.perf.around import data_path, metrics, streaming
 from bench.perf.measure import interleave, products_run
 from bench.perf.peak import extra_bytes
 from bench.perf.peers import shared_work
-from bench.perf.records import Comparison, PerfRecord, PerfSizes, Streaming, Timing
+from bench.perf.records import Comparison, PerfRecord, PerfSizes, Serving, Streaming, Timing
+from bench.perf.serving import ServingCase, measure_serving
 from bench.perf.works import OPERATOR, TASKS, Work, fitting_batch, head_of, prepare, products_of, sizes_of
 from bench.progress import Progress
+
+Finding = Comparison | Streaming | Serving
 
 PLAIN_FLOAT32 = "plain float32"
 """The plain form in float32 beside another dtype: what one starts from."""
@@ -37,6 +40,7 @@ class PerfPlan:
     device: torch.device
     memory: int
     """Bytes that a work may take."""
+    served: tuple[ServingCase, ...] = ()
 
     def works(self) -> Iterator[Work]:
         """Everything to be timed in the suite's form; batches of heads that pay per pair are cut to what fits."""
@@ -50,7 +54,7 @@ class PerfPlan:
                     yield work
 
 
-def measure(plan: PerfPlan, progress: Progress) -> Iterator[Comparison | Streaming]:
+def measure(plan: PerfPlan, progress: Progress) -> Iterator[Finding]:
     """Measure everything; each finding comes as it is made."""
     torch.set_num_threads(plan.threads)
     jobs = list(_jobs(plan))
@@ -61,7 +65,7 @@ def measure(plan: PerfPlan, progress: Progress) -> Iterator[Comparison | Streami
             bar.update()
 
 
-def record_of(plan: PerfPlan, started: str, findings: Sequence[Comparison | Streaming]) -> PerfRecord:
+def record_of(plan: PerfPlan, started: str, findings: Sequence[Finding]) -> PerfRecord:
     """What was found since `started`, with where it comes from."""
     return PerfRecord(
         sizes=plan.sizes,
@@ -70,10 +74,11 @@ def record_of(plan: PerfPlan, started: str, findings: Sequence[Comparison | Stre
         provenance=provenance(plan.device, started, jobs=1),
         comparisons=[found for found in findings if isinstance(found, Comparison)],
         streaming=[found for found in findings if isinstance(found, Streaming)],
+        serving=[found for found in findings if isinstance(found, Serving)],
     )
 
 
-def _jobs(plan: PerfPlan) -> Iterator[tuple[str, Callable[[], Iterable[Comparison | Streaming]]]]:
+def _jobs(plan: PerfPlan) -> Iterator[tuple[str, Callable[[], Iterable[Finding]]]]:
     """What to call for each measurement, by what a progress bar says of it."""
     if MATCHING in plan.parts:
         for work in plan.works():
@@ -86,6 +91,10 @@ def _jobs(plan: PerfPlan) -> Iterator[tuple[str, Callable[[], Iterable[Compariso
         for subject in plan.subjects:
             if subject != OPERATOR:
                 yield f"streaming {subject}", partial(streaming, subject, plan.repeats, plan.threads)
+    if SERVING in plan.parts:
+        for case in plan.served:
+            name = f"serving {case.row} {case.config.evaluation.scoring}"
+            yield name, partial(_each, measure_serving, case, plan.repeats, plan.threads, str(plan.device))
     if PEERS in plan.parts and plan.device.type == "cuda":
         sizes = plan.sizes.model_dump()
         for dtype in plan.dtypes:
@@ -94,7 +103,7 @@ def _jobs(plan: PerfPlan) -> Iterator[tuple[str, Callable[[], Iterable[Compariso
                 yield f"peers {task} {dtype}", partial(_each, compare_peers, work, plan.repeats)
 
 
-def _each(measure_one: Callable[..., Comparison], *arguments: object) -> Iterator[Comparison]:
+def _each(measure_one: Callable[..., Finding], *arguments: object) -> Iterator[Finding]:
     yield measure_one(*arguments)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.perf.records import Comparison, PerfRecord, Timing
 from bench.report.board import file_name
 from bench.report.model import MISSING, Column, Footnotes, Table, Text, Value
+from bench.report.serving import serving_tables
 
 OURS, PLAIN, PLAIN_FLOAT32, LIMIT = "ours", "plain", "plain float32", "limit"
 
@@ -31,7 +32,7 @@ class _Field:
 
 
 def speed_tables(records: Sequence[PerfRecord]) -> list[Table]:
-    """One table a record for matching, one for work shared with peers, one for everything around matching."""
+    """Tables of a record: matching, work shared with peers, everything around matching, whole tests, galleries."""
     made = []
     for record in records:
         parts = {
@@ -50,6 +51,7 @@ def speed_tables(records: Sequence[PerfRecord]) -> list[Table]:
                 made.append(_table(record, kind, what, items, fields))
         if record.streaming:
             made.append(_streaming_table(record))
+        made += serving_tables(record, _device(record), _origin(record))
     return made
 
 
