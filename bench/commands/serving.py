@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.commands.common import head_words
 from bench.errors import UserError
-from bench.study.definition import check_size, load_preset, load_study, study_name
+from bench.study.definition import MOST_ROWS, load_preset, load_study, study_name
 from bench.study.plan import Cell, plan
 
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ def serving_cases(
 
 def _rows(study_word: str, preset: str | None, words: list[str]) -> list[Cell]:
     study = load_study(study_word)
-    check_size(study)
+    if study.size > MOST_ROWS:
+        raise UserError(
+            f"{study.title} has {study.size:,} rows, too many to measure; give a study of {MOST_ROWS:,} at most"
+        )
     # The data sets do not matter: nothing is trained or tested.
     return plan(study.model_copy(update={"train": ["msmt"], "tests": None}), load_preset(preset), {}, words, seeds=[0])

@@ -12,10 +12,11 @@ from bench.report.model import MISSING, Column, Footnotes, Table, Text, Value
 NOTES = (
     "From decoded pictures to the ten best of the gallery: encoding by backbone and head, scoring as in a test, "
     "sorting. Median and 95th percentile are over calls with one query.",
-    "~: projected; the calls went through fewer pictures, and matching is taken to grow with their number.",
     "Weights are random and pictures random pixels, 64 of which the gallery repeats: neither moves time or memory.",
     "Memory added is the peak above the network, with the gallery, in a process of its own.",
 )
+
+PROJECTED = "~: projected; the calls went through fewer pictures, and matching is taken to grow with their number."
 
 _COLUMNS = (
     Column("row", left=True),
@@ -36,6 +37,8 @@ def serving_tables(record: PerfRecord, device: str, origin: str) -> Iterator[Tab
     for study, preset, gallery in asked:
         items = [item for item in record.serving if (item.study, item.preset, item.gallery) == (study, preset, gallery)]
         footnotes = Footnotes()
+        calls = [(item, times) for item in items for times in (item.latency, item.throughput) if times is not None]
+        projected = any(item.is_projected(times) for item, times in calls)
         yield Table(
             slug=f"{file_name('speed', record.slug)}-serving",
             title=f"Serving a gallery of {gallery:,}; {study}{f', preset {preset}' if preset else ''}; {device}",
@@ -44,7 +47,7 @@ def serving_tables(record: PerfRecord, device: str, origin: str) -> Iterator[Tab
             rows=tuple(tuple(_row(item, footnotes)) for item in items),
             values=tuple(value for item in items for value in _values(record, item, device)),
             footnotes=tuple(footnotes.texts),
-            notes=(*NOTES, origin),
+            notes=(*NOTES, *([PROJECTED] if projected else []), origin),
         )
 
 

@@ -12,7 +12,7 @@ from bench.journal.provenance import now, provenance
 from bench.perf import serving
 from bench.perf.records import PerfRecord, PerfSizes, QueryTimes, Serving, read_perf
 from bench.perf.serving import ServingCase, measure_serving, query_times
-from bench.report.serving import percentile_95
+from bench.report.serving import PROJECTED, percentile_95
 from bench.report.speed import speed_tables
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan
@@ -91,7 +91,7 @@ def test_a_table_tells_what_is_projected_and_from_how_many_pictures(record):
     assert entries["64 queries queries/s"].body == f"~{64 / 2.5:.3g}" and entries["64 queries queries/s"].marks == (
         "1",
     )
-    assert table.footnotes == ("projected from 25 pictures of the gallery",)
+    assert table.footnotes == ("projected from 25 pictures of the gallery",) and PROJECTED in table.notes
     assert (entries["gallery all (MiB)"].body, entries["memory added (MiB)"].body) == ("100", "128")
     values = {value.quantity: value for value in table.values}
     assert values["throughput"].mean == pytest.approx(25.6) and values["throughput"].state.endswith("from 25")
@@ -102,6 +102,7 @@ def test_a_row_that_failed_says_why(record):
     failed = Serving(study="table2", row="a row", dtype="float32", gallery=100, note="does not fit in memory")
     [table] = speed_tables([record.model_copy(update={"serving": [failed]})])
     assert table.footnotes == ("does not fit in memory",) and {text.body for text in table.rows[0][2:]} == {"·"}
+    assert PROJECTED not in table.notes
 
 
 def test_records_without_galleries_keep_their_names(record):
@@ -173,3 +174,13 @@ def test_wrong_use_is_one_sentence_and_measures_nothing(bench, tmp_path, monkeyp
 def test_what_is_needed_is_the_gallery_a_block_and_what_is_sorted(case):
     small, large = (dataclasses.replace(case, gallery=pictures).bytes_needed(512) for pictures in (1, 10**7))
     assert large - small > 10**7 * 512 and small > case.config.evaluation.memory_gib * 2**28
+
+
+def test_a_sweep_over_more_rows_than_anybody_measures_is_refused(bench, tmp_path):
+    study = tmp_path / "wide.yaml"
+    study.write_text(
+        "title: wide\ntrain: [msmt]\nseeds: 1\nrows:\n  - {label: one, head: cosine, width: 8}\n"
+        f"sweep:\n  width: {list(range(1, 1200))}\n"
+    )
+    found = bench("perf", "--only", "serving", "--device", "cpu", "--study", study, "--results", tmp_path)
+    assert found.code == 2 and "1,200 rows" in found.err and "--yes" not in found.err
