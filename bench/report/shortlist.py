@@ -50,10 +50,9 @@ def title(group: Sequence[ShortlistRecord]) -> str:
     device = first.provenance.device
     where = f"{device}, {first.threads} thread{'s' * (first.threads > 1)}" if device.startswith("CPU") else device
     recipe = f"preset {first.preset}" if first.preset else "the paper's recipe"
-    return (
-        f"Shortlist by {first.by_label}, then the head; trained on {source_title(first.train)}, seed {first.seed}; "
-        f"{set_title(first.test)}, {first.queries:,} queries, {first.gallery_images:,} gallery images; {recipe}; {where}"
-    )
+    tested = f"{set_title(first.test)}, {first.queries:,} queries, {first.gallery_images:,} gallery images"
+    trained = f"trained on {source_title(first.train)}, seed {first.seed}"
+    return f"Shortlist by {first.by_label}, then the head; {trained}; {tested}; {recipe}; {where}"
 
 
 def banner(group: Sequence[ShortlistRecord]) -> str | None:
