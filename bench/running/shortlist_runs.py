@@ -124,7 +124,7 @@ def _simplest(candidates: Sequence[TrainedRun], like: TrainedRun, device: torch.
     config = like.record.config
     raise UserError(
         f"no finished run on {config.train} with seed {config.seed} keeps one vector of an image; run one first "
-        f"(`bench list variants` names the heads), or say --by CELL"
+        "(`bench list heads` names them), or say --by CELL"
     )
 
 
