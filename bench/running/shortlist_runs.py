@@ -114,17 +114,19 @@ def _simplest(candidates: Sequence[TrainedRun], like: TrainedRun, device: torch.
         record = run.record
         return _setting(run) != _setting(like), record.bytes_per_image or 0, record.parameters.get("head", 0)
 
+    unusable = ""
     for run in sorted(candidates, key=cost):
         try:
             model = run.load(device)
-        except UserError:
-            continue  # one whose network is gone chooses nothing
+        except UserError as fault:
+            unusable = unusable or f"; {fault}"
+            continue
         if keeps_one_vector(model, run.record):
             return run, model
     config = like.record.config
     raise UserError(
         f"no finished run on {config.train} with seed {config.seed} keeps one vector of an image; run one first "
-        "(`bench list heads` names them), or say --by CELL"
+        f"(`bench list heads` names them), or say --by CELL{unusable}"
     )
 
 

@@ -195,13 +195,18 @@ def test_one_run_alone_has_nothing_to_compare(few):
 
 
 def test_a_network_that_is_gone_costs_its_own_curve_alone(bench, results, tiny_data, tmp_path):
-    for start in ("cosine", "vit", RUN):
-        shutil.copytree(results / "runs" / record_of(results, start).cell, tmp_path / "runs" / start)
-    (tmp_path / "runs" / "vit" / "checkpoint.pt").unlink()
-    done = bench("shortlist", "--test", "market", "--results", tmp_path, "--data-dir", tiny_data)
+    cells = [record_of(results, start).cell for start in ("cosine", "vit", RUN)]
+    for cell in cells:
+        shutil.copytree(results / "runs" / cell, tmp_path / "runs" / cell)
+    places = ("--test", "market", "--results", tmp_path, "--data-dir", tiny_data)
+    (tmp_path / "runs" / cells[1] / "checkpoint.pt").unlink()
+    done = bench("shortlist", *places)
     assert done.code == 1 and "left out" in done.err and "QAConv-GS" in done.out
-    done = bench("shortlist", "--run", "vit", "--test", "market", "--results", tmp_path, "--data-dir", tiny_data)
+    done = bench("shortlist", "--run", "vit", *places)
     assert done.code == 2 and "is gone" in done.err
+    (tmp_path / "runs" / cells[0] / "checkpoint.pt").unlink()
+    done = bench("shortlist", *places)
+    assert done.code == 2 and "is gone" in done.err and "keeps one vector" in done.err
 
 
 def test_help_shows_an_example(bench):
