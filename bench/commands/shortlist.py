@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from bench.commands.common import add_places, example, file_or_folder
@@ -81,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             model = one.load(device)
             own = tested.of(one.record)[1]
-            made.append(shortlist_curve(model, one.record, by, dataset, own, room, Progress(silent=False)))
+            with TemporaryDirectory(dir=room, prefix=".") as spill:
+                made.append(shortlist_curve(model, one.record, by, dataset, own, Path(spill), Progress(silent=False)))
         except (UserError, CellFailed) as fault:
             if isinstance(fault, UserError) and arguments.run:
                 raise

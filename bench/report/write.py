@@ -47,7 +47,8 @@ SPEED = "speed"
 """Chosen like a study: the tables of `bench perf`."""
 SHORTLIST = "shortlist"
 """Chosen like a study: the tables and pictures of `bench shortlist`."""
-PARTS = (SPEED, SHORTLIST)
+MAKERS = {SPEED: "bench perf", SHORTLIST: "bench shortlist"}
+"""The commands that measure what stands beside the tables of runs."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def write_report(
     `out` among the runs, which reports never touch, and for one that cannot be written.
     """
     for name in studies or ():
-        one_of("study", name, (*study_names(), *(own or ()), *PARTS))
+        one_of("study", name, (*study_names(), *(own or ()), *MAKERS))
     wanted = [one_of("format", name, FORMATS) for name in formats or USUAL_FORMATS]
     extra = [one_of("column", name, [quantity.key for quantity in EXTRA]) for name in columns]
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(results / "runs")):
@@ -96,7 +97,7 @@ def write_report(
         raise UserError(
             f"there are no runs in {results}; to make some: bench run --variants all --train msmt --preset demo"
         )
-    papers = [name for name in studies or () if name not in PARTS]
+    papers = [name for name in studies or () if name not in MAKERS]
     boards = collect(sources.records, papers or None, own) if papers or not studies else []
     made = {board.slug: tables(board, extra) for board in boards}
     files: dict[str, bytes] = {}
@@ -124,6 +125,9 @@ def write_report(
     write_files(files | first, out)
     parts = [_terminal(head, boards, made, bool(studies), width)]
     parts += _beside(beside, bool(boards) and not studies, width)
+    parts += [
+        f"No {name} measured yet: `{MAKERS[name]}`." for name in studies or () if name in beside and not beside[name]
+    ]
     if passed_over:
         parts.append("\n".join(passed_over))
     return Report("\n\n".join(parts), tuple(out / name for name in first | files), sources.unreadable, tuple(undrawn))
@@ -154,8 +158,8 @@ def _beside(beside: Mapping[str, Sequence[Table]], briefly: bool, width: int | N
     """What the terminal shows of the tables beside those of runs; `briefly`: where they are to be had."""
     shown = {name: made for name, made in beside.items() if made}
     if briefly:
-        what = {SPEED: "Speed of matching, measured by `bench perf`", SHORTLIST: "Shortlists, by `bench shortlist`"}
-        return [f"{what[name]}: `bench report --study {name}`." for name in shown]
+        what = {SPEED: "Speed of matching", SHORTLIST: "Shortlists"}
+        return [f"{what[name]}, measured by `{MAKERS[name]}`: `bench report --study {name}`." for name in shown]
     return [
         text
         for made in shown.values()

@@ -86,8 +86,8 @@ def shortlist_curve(
 ) -> ShortlistRecord:
     """Accuracy and cost of a run's head behind the vectors of `by`, for lengths from 10 to the whole gallery.
 
-    `images` are the test images at the run's own input size; `room` is a folder for representations that memory does
-    not hold. Raises CellFailed for scores that are NaN, UserError as `Scorer` does.
+    `images` are the test images at the run's own input size; `room` is a folder of this work's own, for representations
+    that memory does not hold. Raises CellFailed for scores that are NaN, UserError as `Scorer` does.
     """
     started = now()
     use_threads_of(record)
@@ -151,7 +151,7 @@ class _Timed:
         self._query = self._encoded(query[self._sample])
         self._kept = scorer.kept
         if self._kept is None:
-            held = max(1, int(scorer.settings.memory_gib * 2**30) // 4 // self._query.bytes_per_image)
+            held = max(1, scorer.plan.budget // 4 // self._query.bytes_per_image)
             self._kept = self._encoded(scorer.gallery[:held])
 
     def bytes_per_image(self, length: int) -> int:

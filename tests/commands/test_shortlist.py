@@ -91,7 +91,8 @@ def test_representations_that_memory_does_not_hold_give_the_same_curve(shortlist
 def _on_disk(work, budget, room, batch):
     from bench.testing.memory_budget import ScoringPlan
 
-    return ScoringPlan(work, budget, 3, "disk", batch, budget // 4)
+    few = 4 * 7 * work.bytes_per_image  # of which a quarter holds seven images
+    return ScoringPlan(work, few, 3, "disk", batch, budget // 4)
 
 
 @pytest.mark.slow
@@ -207,6 +208,11 @@ def test_a_network_that_is_gone_costs_its_own_curve_alone(bench, results, tiny_d
     (tmp_path / "runs" / cells[0] / "checkpoint.pt").unlink()
     done = bench("shortlist", *places)
     assert done.code == 2 and "is gone" in done.err and "keeps one vector" in done.err
+
+
+def test_a_report_on_shortlists_without_any_says_what_makes_them(bench, finished):
+    done = bench("report", "--results", finished, "--study", "shortlist", "--format", "text")
+    assert done.code == 0 and "`bench shortlist`" in done.out
 
 
 def test_help_shows_an_example(bench):

@@ -96,7 +96,8 @@ def shortlist_section(made: Sequence[Table], pictures: Mapping[str, Mapping[str,
         if name.endswith(".webp")
     )
     tables = tuple(grid(table) for table in made)
-    return Section("shortlist", "Shortlists", "", made[0].banner, tables, figures, made[0].notes)
+    warning = next((table.banner for table in made if table.banner), None)
+    return Section("shortlist", "Shortlists", "", warning, tables, figures, made[0].notes)
 
 
 def grid(table: Table, parts: int = 0) -> Grid:
