@@ -24,6 +24,7 @@ from bench.commands import (
     report,
     run,
     search,
+    shortlist,
     status,
     weights,
 )
@@ -42,6 +43,7 @@ COMMANDS = {
     "report": report,
     "match": match,
     "search": search,
+    "shortlist": shortlist,
     "eval": eval,
     "matches": matches,
     "data": data,

@@ -46,11 +46,17 @@ def tested_images(record: Record, arguments: argparse.Namespace) -> tuple[Datase
     dataset = load_source(name, data_root(arguments.data_dir, load_preset(record.preset)), arguments.msmt_release)
     if not dataset.query:
         raise UserError(f"{name} is for training only; choose another --test")
-    tested = record.result(name)
-    if tested is not None and tested.fingerprint != dataset.fingerprint:
-        raise UserError(
-            f"{name} changed on disk since {record.cell} was tested on it; put its images back, or say another --test"
-        )
+    check_unchanged(record, dataset)
     size = record.config.input
     cache = cache_folder(arguments.results)
     return dataset, load_images(dataset, "test", size.height, size.width, cache, 2, Progress(silent=False))
+
+
+def check_unchanged(record: Record, dataset: Dataset) -> None:
+    """Raise UserError if a run was tested on other images of that name."""
+    tested = record.result(dataset.name)
+    if tested is not None and tested.fingerprint != dataset.fingerprint:
+        raise UserError(
+            f"{dataset.name} changed on disk since {record.cell} was tested on it; put its images back, or say another "
+            "--test"
+        )

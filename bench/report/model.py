@@ -117,6 +117,35 @@ class DifferenceValue:
 
 
 @dataclass(frozen=True)
+class ShortlistValue:
+    """One line of a CSV file of shortlists: a head behind a vector, at one length; accuracies are shares of 1."""
+
+    preset: str
+    standin: str
+    method: str
+    run: str
+    by: str
+    """The run whose vectors choose."""
+    train: str
+    seed: int
+    test: str
+    queries: int
+    gallery: int
+    length: int
+    """Gallery images that the head scores; 0 is the vector alone."""
+    mAP: float
+    rank1: float
+    pairs_per_query: int
+    queries_per_second: float
+    timed_queries: int
+    bytes_per_image: int
+    nothing_lost: bool
+    device: str
+    threads: int
+    commit: str
+
+
+@dataclass(frozen=True)
 class Table:
     """A table with all that has to be said of it. `banner` warns of stand-in data, None for real data."""
 
@@ -125,13 +154,13 @@ class Table:
     banner: str | None
     columns: tuple[Column, ...]
     rows: tuple[tuple[Text, ...], ...]
-    values: tuple[Value, ...] | tuple[DifferenceValue, ...]
+    values: tuple[Value, ...] | tuple[DifferenceValue, ...] | tuple[ShortlistValue, ...]
     footnotes: tuple[str, ...] = ()
     """Numbered from 1; entries refer to them by number."""
     notes: tuple[str, ...] = ()
     explained: tuple[str, ...] = ()
     """What else stands in the table and has to be explained, besides the signs that all tables share."""
-    value_kind: type[Value] | type[DifferenceValue] = Value
+    value_kind: type[Value] | type[DifferenceValue] | type[ShortlistValue] = Value
 
     @property
     def legend(self) -> list[str]:

@@ -19,9 +19,9 @@ from tabulate import tabulate
 
 from bench.progress import one_line
 from bench.report.curves import CurvePoint
-from bench.report.model import Column, DifferenceValue, Table, Text, Value
+from bench.report.model import Column, DifferenceValue, ShortlistValue, Table, Text, Value
 
-Line = TypeVar("Line", Value, DifferenceValue, CurvePoint)
+Line = TypeVar("Line", Value, DifferenceValue, ShortlistValue, CurvePoint)
 
 NOTE_WIDTH = 160
 """Characters to which notes are wrapped where the terminal does not say."""

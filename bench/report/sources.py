@@ -1,4 +1,4 @@
-"""What a report is drawn from: the records of runs and of speed that can be read, and those that cannot."""
+"""What a report is drawn from: the records of runs, speed and shortlists that can be read, and those that cannot."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bench.data.sources import canonical
 from bench.errors import UserError
 from bench.journal.reading import Unreadable
 from bench.journal.record import RECORD, Record, cell_folders, read_record
+from bench.journal.shortlists import ShortlistRecord, read_shortlists
 from bench.perf.records import PerfRecord, read_perf
 
 
@@ -21,11 +22,12 @@ class Sources:
 
     records: tuple[Record, ...]
     speed: tuple[PerfRecord, ...]
+    shortlists: tuple[ShortlistRecord, ...]
     unreadable: tuple[Unreadable, ...]
 
 
-def read_sources(results: Path, speed: bool) -> Sources:
-    """The records below a results folder in the order of their folders' names; those of speed only if asked for."""
+def read_sources(results: Path, speed: bool, shortlists: bool) -> Sources:
+    """The records below a results folder in the order of their names; those of speed and shortlists if asked for."""
     records: list[Record] = []
     unreadable: list[Unreadable] = []
     for folder in cell_folders(results):
@@ -41,7 +43,12 @@ def read_sources(results: Path, speed: bool) -> Sources:
         measured += read_perf(results, unreadable) if speed else []
     except Unreadable as fault:
         unreadable.append(fault)
-    return Sources(tuple(records), tuple(measured), tuple(unreadable))
+    curves: list[ShortlistRecord] = []
+    try:
+        curves += read_shortlists(results, unreadable) if shortlists else []
+    except Unreadable as fault:
+        unreadable.append(fault)
+    return Sources(tuple(records), tuple(measured), tuple(curves), tuple(unreadable))
 
 
 def _check_sets(path: Path, record: Record) -> None:

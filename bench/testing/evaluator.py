@@ -177,7 +177,7 @@ def pixel_baseline(dataset: Dataset, images: NDArray[np.uint8]) -> Level:
     queries = len(dataset.query)
     for start in range(0, queries, 256):
         chunk = slice(start, min(start + 256, queries))
-        parts.append(_rank_chunk(dataset, (features[query[chunk]] @ features[gallery].T).numpy(), start))
+        parts.append(rank_chunk(dataset, (features[query[chunk]] @ features[gallery].T).numpy(), start))
     metrics = _summarise(QueryRanks.join(parts), dataset)
     return Level(rank1=metrics.rank1, mAP=metrics.mAP)
 
@@ -205,7 +205,7 @@ def _rank_all(
         for start, scores in scorer.chunks(done, chunk, bar.update, keep if partial else None):
             with watch.phase("ranking"):
                 lists = Lists() if partial is not None and partial.lists is not None else None
-                found = _rank_chunk(dataset, scores.numpy(), start, lists)
+                found = rank_chunk(dataset, scores.numpy(), start, lists)
                 ranks = found if ranks is None else QueryRanks.join([ranks, found])
                 if lists is not None:
                     partial.lists.append(lists)
@@ -215,7 +215,11 @@ def _rank_all(
     return ranks
 
 
-def _rank_chunk(dataset: Dataset, scores: NDArray, start: int, lists: Lists | None = None) -> QueryRanks:
+def rank_chunk(dataset: Dataset, scores: NDArray, start: int, lists: Lists | None = None) -> QueryRanks:
+    """The ranks of queries `start`, `start` + 1, ... of a set without splits, from their scores [q, G].
+
+    `lists` is what `rank_queries` takes. Raises CellFailed for scores that are NaN.
+    """
     chunk = dataset.query[start : start + len(scores)]
     try:
         return rank_queries(

@@ -86,6 +86,11 @@ class Scorer:
         work = Work(len(self.query), len(self.gallery), size, pair_bytes, self.both_ways)
         self.plan = plan_scoring(work, budget, self._room(), self.settings.batch)
 
+    @property
+    def kept(self) -> Repr | None:
+        """The gallery's representations, once `chunks` has begun, where memory holds them all."""
+        return self._kept
+
     def _room(self) -> int:
         """Bytes of disk that are free, or taken up already by what an interruption left for this very work."""
         if self.spill is None:

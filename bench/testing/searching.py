@@ -27,11 +27,15 @@ class Found:
     """[Q, n] float32, higher = more alike."""
 
 
-def gallery_blocks(gallery: Repr, device: torch.device) -> Iterator[tuple[int, Repr]]:
-    """(first image, representations on `device`), block by block; the gallery may be a memory-mapped file."""
+def gallery_blocks(gallery: Repr, device: torch.device, chosen: Tensor | None = None) -> Iterator[tuple[int, Repr]]:
+    """(first image, representations on `device`), block by block; the gallery may be a memory-mapped file.
+
+    With positions `chosen` [n], those images alone, counted as they are chosen.
+    """
     size = max(1, BLOCK_BYTES // gallery.bytes_per_image)
-    for left in range(0, len(gallery), size):
-        yield left, gallery[left : left + size].to(device)
+    for left in range(0, len(gallery) if chosen is None else len(chosen), size):
+        some = slice(left, left + size)
+        yield left, gallery[some if chosen is None else chosen[some]].to(device)
 
 
 @torch.inference_mode()
@@ -51,14 +55,22 @@ def find_best_among(
     """The best `count` among the gallery images at `shortlist` [Q, n], a row of positions for each query."""
     parts = []
     for row, chosen in enumerate(shortlist.sort(dim=1).values):
-        found = find_best(head, query[row : row + 1], gallery[chosen], count, budget, device)
+        found = _find_best(head, query[row : row + 1].to(device), gallery, count, budget, device, chosen)
         parts.append(Found(chosen[found.position], found.score))
     return _join(parts)
 
 
-def _find_best(head: Head, query: Repr, gallery: Repr, count: int, budget: int, device: torch.device) -> Found:
+def _find_best(
+    head: Head,
+    query: Repr,
+    gallery: Repr,
+    count: int,
+    budget: int,
+    device: torch.device,
+    chosen: Tensor | None = None,
+) -> Found:
     score, position = torch.empty(len(query), 0), torch.empty(len(query), 0, dtype=torch.int64)
-    for left, block in gallery_blocks(gallery, device):
+    for left, block in gallery_blocks(gallery, device, chosen):
         score = torch.cat((score, score_all(head, query, block, budget)), dim=1)
         here = torch.arange(left, left + len(block)).expand(len(query), -1)
         position = torch.cat((position, here), dim=1)

@@ -65,7 +65,7 @@ def encoded(monkeypatch) -> np.ndarray:
 def interrupt_at(monkeypatch, chunk: int) -> list[int]:
     """Ranking dies at a chunk, once; returns the list of the first queries of the chunks ranked since."""
     ranked: list[int] = []
-    rank_chunk, left = evaluator._rank_chunk, [chunk]
+    rank_chunk, left = evaluator.rank_chunk, [chunk]
 
     def die(data, scores, start, *more):
         if left and len(ranked) == left[0]:
@@ -74,7 +74,7 @@ def interrupt_at(monkeypatch, chunk: int) -> list[int]:
         ranked.append(start)
         return rank_chunk(data, scores, start, *more)
 
-    monkeypatch.setattr(evaluator, "_rank_chunk", die)
+    monkeypatch.setattr(evaluator, "rank_chunk", die)
     return ranked
 
 

@@ -19,6 +19,7 @@ PICTURES = {
     "accuracy": "Accuracy of each row as a bar",
     "tradeoff": "Accuracy of each row against pairs matched per second and against training time",
     "curves": "Accuracy and training time against the sizes that are swept",
+    "shortlist": "Accuracy against queries a second, a line for each head, from short shortlists to the whole gallery",
 }
 """What the kinds of pictures show, for those who cannot see them."""
 
@@ -84,6 +85,19 @@ def board_section(board: Board, made: Sequence[Table], pictures: Mapping[str, by
 def speed_section(made: Sequence[Table]) -> Section:
     """The tables of `bench perf`."""
     return Section("speed", "Speed", "", None, tuple(grid(table, 1) for table in made), notes=made[0].notes)
+
+
+def shortlist_section(made: Sequence[Table], pictures: Mapping[str, Mapping[str, bytes]]) -> Section:
+    """The tables of `bench shortlist`, and their pictures: WebP files by the slugs of tables, then by name."""
+    figures = tuple(
+        Figure(_address(content), f"{table.title}: {PICTURES['shortlist']}. The tables above hold the numbers.")
+        for table in made
+        for name, content in pictures.get(table.slug, {}).items()
+        if name.endswith(".webp")
+    )
+    tables = tuple(grid(table) for table in made)
+    warning = next((table.banner for table in made if table.banner), None)
+    return Section("shortlist", "Shortlists", "", warning, tables, figures, made[0].notes)
 
 
 def grid(table: Table, parts: int = 0) -> Grid:
@@ -155,5 +169,8 @@ def _common_parts(made: Sequence[Table]) -> list[str]:
 def _figure(board: Board, name: str, content: bytes) -> Figure:
     kind = name.removesuffix(".webp").removeprefix(f"{board.slug}-")
     what = PICTURES.get(kind, "A picture of the rows")
-    source = f"data:image/webp;base64,{base64.b64encode(content).decode()}"
-    return Figure(source, f"{board.study.title}: {what}. The tables above hold the numbers.")
+    return Figure(_address(content), f"{board.study.title}: {what}. The tables above hold the numbers.")
+
+
+def _address(content: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(content).decode()}"
