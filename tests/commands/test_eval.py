@@ -15,6 +15,8 @@ from bench.config import OUTSIDE
 from bench.journal.record import read_records
 from bench.running.trained import load_network
 
+pytestmark = pytest.mark.slow
+
 SIZE = ("--height", "48", "--width", "16")
 
 

@@ -12,6 +12,8 @@ from bench.api import load
 from bench.data.sources import load_source
 from bench.testing.different_persons import scores_of_different_persons
 
+pytestmark = pytest.mark.slow
+
 RUN = "qaconv-msmt-s0"
 
 

@@ -11,6 +11,8 @@ import pytest
 from bench.journal.record import read_record, write_record
 from bench.journal.shortlists import read_shortlists, write_shortlist
 
+pytestmark = pytest.mark.slow
+
 RUN = "qaconv-msmt-s0"
 
 
@@ -95,7 +97,6 @@ def _on_disk(work, budget, room, batch):
     return ScoringPlan(work, few, 3, "disk", batch, budget // 4)
 
 
-@pytest.mark.slow
 def test_the_report_draws_the_curves_and_writes_their_numbers(shortlist, bench, results, tmp_path):
     assert shortlist("--run", RUN, "vit-msmt-s0", "--test", "market").code == 0
     words = ("report", "--results", results, "--study", "shortlist", "--out", tmp_path)

@@ -22,6 +22,8 @@ from bench.progress import QUIET
 from bench.stopwatch import Stopwatch
 from bench.testing.scoring import Scorer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def matcher(finished):
@@ -43,7 +45,6 @@ def gallery(matcher, paths):
     return matcher.encode(paths)
 
 
-@pytest.mark.slow
 def test_every_row_scores_as_its_test_did(finished, market, tmp_path):
     for folder in cell_folders(finished):
         loaded = load(folder)
