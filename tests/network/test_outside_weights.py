@@ -19,6 +19,8 @@ from bench.network.outside_weights import fitted, outside_network, read_outside
 from bench.testing.evaluator import evaluate
 from bench.testing.metrics import rank_metrics
 
+pytestmark = pytest.mark.slow
+
 SIZE = {"height": 48, "width": 16}
 """Pixels of pictures whose maps are of 6 x 2 places, as the golden ones."""
 
@@ -99,7 +101,6 @@ def test_the_whole_network_ranks_as_its_parts_put_together_by_hand(load, parts, 
     assert found.mAP < 1
 
 
-@pytest.mark.slow
 def test_a_resnet_50_of_the_authors_is_told_by_its_tensors(load, golden, tmp_path):
     arrays = golden("transmatcher")
     parts = authors_parts(tensors(arrays, "matcher/"), tensors(arrays, "encoder/"), "resnet50", "layer3", "layer4")

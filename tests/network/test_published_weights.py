@@ -15,6 +15,8 @@ from bench.network.backbone import build_backbone
 from bench.network.published_weights import PUBLISHED, Published, fetch_weights, noted_sha256, weights_path
 from bench.network.weight_file import read_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server(tmp_path):

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from bench.errors import UserError
 from bench.network.backbone import build_backbone
 
+pytestmark = pytest.mark.slow
+
 
 def saved(content: object, **options: object) -> bytes:
     file = io.BytesIO()

@@ -16,6 +16,8 @@ from bench.report.write import write_report
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan
 
+pytestmark = pytest.mark.slow
+
 
 def texts(figure) -> str:
     legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
@@ -91,7 +93,6 @@ def test_figure_d_has_both_ways_and_their_times(tmp_path: Path) -> None:
         assert word in said
 
 
-@pytest.mark.slow
 def test_stand_in_data_say_so_and_a_far_published_time_is_told(tmp_path: Path) -> None:
     for label in ("TransMatcher", "TransMatcher layers=2"):
         seconds = {"sampling": 1.0, "training": 1.0}
@@ -101,7 +102,6 @@ def test_stand_in_data_say_so_and_a_far_published_time_is_told(tmp_path: Path) -
     assert "STAND-IN DATA" in said and "1.44 h (V100), beyond the axis" in said
 
 
-@pytest.mark.slow
 def test_a_report_holds_the_picture_and_the_points(tmp_path: Path) -> None:
     for label in ("TransMatcher", "TransMatcher layers=2"):
         run(tmp_path, cells(label, "figure2")[0], both((0.3, 0.2), (0.7, 0.4)))
@@ -115,7 +115,6 @@ def test_a_report_holds_the_picture_and_the_points(tmp_path: Path) -> None:
     assert {(line["symbol"], line["value"]) for line in lines if line["mAcc"]} >= {("N", "2.0"), ("N", "3.0")}
 
 
-@pytest.mark.slow
 def test_names_of_many_rows_get_panels_for_each_training_set(tmp_path: Path) -> None:
     single = load_study("single_source")
     for cell in plan(single, load_preset(None), {}, ["ViT", "Transformer", "QAConv-GS", "cosine"], seeds=[0]):

@@ -17,6 +17,8 @@ from bench.report.labels import write_values
 from bench.report.layout import accuracy_table, differences_table
 from bench.report.render import to_csv, to_latex, to_markdown, to_text
 
+pytestmark = pytest.mark.slow
+
 PERSONS = np.repeat(np.arange(25), 4)
 
 

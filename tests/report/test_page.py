@@ -20,6 +20,8 @@ from bench.report.page.options import PageOptions
 from bench.report.page.render import as_script_data
 from bench.report.write import write_report
 
+pytestmark = pytest.mark.slow
+
 
 def explored(results):
     """The one test set of the runs below a folder, as the page sees it."""
@@ -162,7 +164,6 @@ def test_only_what_is_asked_for_is_shown_and_the_rest_is_counted(make):
     assert any("1 of 3 queries" in text and "2 left out" in text for text in page.texts)
 
 
-@pytest.mark.slow
 def test_a_page_that_is_too_large_says_what_to_lower(make):
     size = make()[0].files[0].stat().st_size
     report, page = make(megabytes=(size - 50) / 1e6)
@@ -173,7 +174,6 @@ def test_a_page_that_is_too_large_says_what_to_lower(make):
     assert page is None and "--page-mb" in report.undrawn[0] and report.undrawn[0] in report.text
 
 
-@pytest.mark.slow
 def test_the_same_runs_make_the_same_page(make):
     assert make()[0].files[0].read_bytes() == make()[0].files[0].read_bytes()
 
@@ -202,7 +202,6 @@ def test_options_of_the_page_belong_to_it(bench, results):
     assert found.code == 2 and "needs a number of megabytes" in found.err
 
 
-@pytest.mark.slow
 def test_the_page_holds_tables_pictures_notes_and_where_they_come_from(results):
     page = Read(write_report(results, results / "out", ["table2"], ["html"], page=PageOptions(results)).files[0])
     tables = [attributes["aria-label"] for tag, attributes in page.elements if tag == "table"]

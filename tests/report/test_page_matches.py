@@ -17,6 +17,8 @@ from bench.report.page.explorer import shown_tests
 from bench.report.page.local_matches import FALSE_ACCEPTANCE, MOST_LINES, matches_of
 from variants._base import Head, LocalMatches, Repr
 
+pytestmark = pytest.mark.slow
+
 
 class Outside(Head):
     """Matches each position with the one as far from the other end; of two levels the second is twice as similar."""

@@ -17,6 +17,8 @@ from bench.report.sources import read_sources
 from bench.report.titles import letters, set_title, short_title, source_title
 from bench.study.definition import load_study, study_names
 
+pytestmark = pytest.mark.slow
+
 SOURCES = {
     "cuhk03": "cuhksysu+market+msmt",
     "msmt": "cuhk03+cuhksysu+market",

@@ -9,6 +9,8 @@ import torch
 
 from bench.journal.record import CHECKPOINT, read_records
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tiny_data, tmp_path_factory):

@@ -17,8 +17,9 @@ from bench.journal.record import CHECKPOINT, LOG
 from bench.network.matcher import Matcher
 from bench.training.trainer import Trainer, calibrate
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.parametrize("row", ["TransMatcher", "ViT"])
 def test_a_few_persons_are_learnt_by_heart(row, tiny_config, few_persons, tmp_path):
     config = tiny_config(row, training={"epochs": 8, "augmentation": {"enabled": False}})
@@ -29,7 +30,6 @@ def test_a_few_persons_are_learnt_by_heart(row, tiny_config, few_persons, tmp_pa
     assert log[-1]["loss"] < log[0]["loss"] / 2
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tiny_config, few_persons, tmp_path):
     hashes = [
         trainer_of(tiny_config(seed=seed), few_persons, tmp_path / name).run().model.weights_hash()
