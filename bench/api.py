@@ -150,6 +150,8 @@ class TrainedMatcher:
             known = isinstance(state, dict) and state.get("form") == _FORM
         except FileNotFoundError:
             raise UserError(f"there is no file {place}; save representations to it first") from None
+        except (PermissionError, IsADirectoryError) as fault:
+            raise UserError(f"cannot read {place} ({fault.strerror}); name a file that `save` wrote") from fault
         except Exception as fault:  # torch raises many kinds on files of other forms
             raise UserError(f"{place} holds no representations that `save` wrote; encode the images anew") from fault
         if not known:

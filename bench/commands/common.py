@@ -62,24 +62,22 @@ def at_a_time(text: str) -> int:
 
 def gibibytes(text: str) -> float:
     """An amount of memory in GiB, as a type of an argument."""
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = 0.0
-    if not 0 < amount < float("inf"):
-        raise argparse.ArgumentTypeError(f"needs a number of GiB above 0, not {text[:40]!r}")
-    return amount
+    return _above_zero(text, "GiB")
 
 
 def megabytes(text: str) -> float:
     """A size in millions of bytes, as a type of an argument."""
+    return _above_zero(text, "megabytes")
+
+
+def _above_zero(text: str, unit: str) -> float:
     try:
-        size = float(text)
+        number = float(text)
     except ValueError:
-        size = 0.0
-    if not 0 < size < float("inf"):
-        raise argparse.ArgumentTypeError(f"needs a number of megabytes above 0, not {text[:40]!r}")
-    return size
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"needs a number of {unit} above 0, not {text[:40]!r}")
+    return number
 
 
 def positive_seconds(text: str) -> float:

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from bench.commands.common import add_places, at_least_one, example, file_or_folder
+from bench.commands.network import add_network, network_of
 from bench.commands.tested_images import add_test_set, seed_number, tested_images
 from bench.errors import UserError
 from bench.progress import one_line, sentence
@@ -45,22 +46,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seed", type=seed_number, default=0, help="of that sample (default: %(default)s)")
     add_places(parser)
-
-
-def add_network(parser: argparse.ArgumentParser) -> None:
-    """--run, --head and --device, which say what `network_of` loads."""
-    parser.add_argument(
-        "--run", required=True, metavar="CELL", help="a run's folder, its name in results/runs/, or how that begins"
-    )
-    parser.add_argument("--head", type=file_or_folder, metavar="FILE", help="the run's head, where that was a file")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
-
-
-def network_of(arguments: argparse.Namespace) -> TrainedMatcher:
-    """The matcher that the arguments name. Raises UserError as `bench.api.load` does."""
-    from bench.api import load
-
-    return load(arguments.run, arguments.device, arguments.results, arguments.head)
 
 
 def _sample(text: str) -> int:

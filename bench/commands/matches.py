@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.common import add_places, at_least_one, example, file_or_folder
+from bench.commands.network import add_network
 from bench.commands.tested_images import add_test_set, seed_number, tested_images
 from bench.errors import UserError
 from bench.journal.finding import find_run
@@ -32,17 +33,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "are drawn at random by --seed, and wrong images are those that score highest among a random part of the "
         "gallery. Lines show matches that are stronger than all but a share (--far) of those of the wrong pairs.",
         epilog=example(
-            "bench matches --run transmatcher-msmt-s0 --test market",
-            "bench matches --run transmatcher-msmt-s0 one.jpg other.jpg",
+            "bench matches --run qaconv-msmt-s0 --test market",
+            "bench matches --run qaconv-msmt-s0 one.jpg other.jpg",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "pictures", nargs="*", type=file_or_folder, metavar="PICTURE", help="two pictures to match, the query first"
     )
-    parser.add_argument(
-        "--run", required=True, metavar="CELL", help="a run's folder, its name in results/runs/, or how that begins"
-    )
+    add_network(parser)
     add_test_set(parser)
     parser.add_argument(
         "--pairs", type=_pairs, default=4, metavar="N", help="queries, each with a right and a wrong image (default: 4)"
@@ -55,8 +54,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="of the matches of wrong pairs, how many may pass (default: %(default)s)",
     )
     parser.add_argument("--seed", type=seed_number, default=0, help="of the choice of pairs (default: %(default)s)")
-    parser.add_argument("--head", type=file_or_folder, metavar="FILE", help="the run's head, where that was a file")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument(
         "--out", type=file_or_folder, metavar="DIR", help="folder to write to (default: report/ below --results)"
     )

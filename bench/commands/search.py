@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from bench.commands.common import add_results, at_least_one, example, file_or_folder
-from bench.commands.match import add_network, network_of
+from bench.commands.network import add_network, network_of
 from bench.errors import UserError
 from bench.progress import one_line
 
