@@ -8,12 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up_runs import board_of, cells, entry, measured, run
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from bench.report.differences import differences
-from bench.report.labels import write_values
 from bench.report.layout import accuracy_table, differences_table
 from bench.report.render import to_csv, to_latex, to_markdown, to_text
 
@@ -93,20 +89,3 @@ def test_other_queries_are_not_compared(three_rows):
     found = differences(board_of(three_rows))
     at = next(at for at, row in enumerate(found.rows) if row.name == "Transformer")
     assert all(not pair.differences for pair in found.pairs if at in (pair.first, pair.second))
-
-
-@pytest.mark.parametrize("published", [None, 10.0, 32.2, 33.0, 34.5, 60.0])
-def test_a_value_never_lies_below_a_diamond(published):
-    figure = Figure(figsize=(8, 2))
-    axes = figure.add_subplot()
-    axes.barh(0, 32.0)
-    axes.set_xlim(0, 70)
-    write_values(figure, axes, [(32.0, 32.0, published)])
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    box = axes.texts[0].get_window_extent(canvas.get_renderer())
-    if published is not None:
-        marks = axes.scatter(published, 0, marker="D", s=34)
-        x, y = axes.transData.transform((published, 0))
-        half = np.sqrt(marks.get_sizes()[0]) * figure.dpi / 72 * np.sqrt(2) / 2
-        assert not box.overlaps(Bbox.from_bounds(x - half, y - half, 2 * half, 2 * half))
