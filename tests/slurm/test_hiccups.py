@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,4 +120,4 @@ def test_where_nobody_can_tell_the_jobs_stay_known(submit, played_slurm, tmp_pat
     assert found.code == 2 and "whether the jobs have arrived `bench status` will tell" in found.err
     jobs = list((tmp_path / "results").glob("runs/*/job.json"))
     assert len(jobs) == 2 and {json.loads(path.read_text())["index"] for path in jobs} == {0, 1}
-    assert os.listdir(json.loads(jobs[0].read_text())["folder"])
+    assert list(Path(json.loads(jobs[0].read_text())["folder"]).glob("*.pkl"))
