@@ -186,12 +186,13 @@ Scoring = Literal["float32", "bfloat16", "float16", "tf32x3"]
 HALVES: tuple[Scoring, ...] = ("bfloat16", "float16")
 """Those that keep and multiply representations in 16 bits."""
 
+
 class Evaluation(Settings):
     """How images are encoded and scored against each other, in tests and by the sampler."""
 
     memory_gib: float = Field(2.0, gt=0, le=1_000_000)
     """Memory that scoring may take beside the network, what that needs to encode a batch, and an operator's scratch
-    memory, which is some tens of MiB whatever the numbers of images. On a GPU, of the machine's memory alone: scores."""
+    memory, which is some tens of MiB whatever the numbers of images. On a GPU it is the host's, for scores."""
     gpu_memory_gib: float | None = Field(None, gt=0, le=1_000_000)
     """The same of a GPU's own memory: representations and blocks of pairs. None: three quarters of what is free."""
     batch: int = Field(64, ge=1, le=100_000)

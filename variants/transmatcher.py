@@ -35,6 +35,7 @@ class TransMatcher(Head):
     """
 
     numerics = 4
+    takes_16_bits = True
     offers_local_matches = True
     published_options = MappingProxyType({"symmetric_prior": False})
 

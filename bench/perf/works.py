@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import variants
-from bench.testing.scoring import score_all
+from bench.testing.blocks import score_all
 from variants._base import Head, Product, Repr
 from variants.kernels import dense_maxima, maxima, maxima_bytes, maxima_products
 
