@@ -203,7 +203,7 @@ class _SimplifiedDecoder(nn.Module):
 
     def forward(self, query: Tensor, gallery: Tensor, symmetric: bool) -> Tensor:
         """query [Q, T, d], gallery [G, T, d], both behind FC1 -> one score a pair, [Q*G, 1]."""
-        best = maxima(query, gallery, self.prior(symmetric))
+        best = maxima(query, gallery, self.prior(symmetric), symmetric_prior=symmetric)
         best = self.bn1(best.view(-1, 1, self.tokens)).view(best.shape)
         if isinstance(self.fc2, nn.Identity):
             scores = exact_linear(best, self.fc3.weight, self.fc3.bias).sum(dim=2)
