@@ -210,7 +210,7 @@ class _SimplifiedDecoder(nn.Module):
 
         `pairs` of a batch with itself, where turning a pair turns its maxima: the MLP then sees half of them for all.
         """
-        best = maxima(query, gallery, self.prior(symmetric))
+        best = maxima(query, gallery, self.prior(symmetric), symmetric_prior=symmetric)
         if isinstance(self.fc2, nn.Identity):
             scores = normed_linear(best, self._norm_of_maxima(), self.fc3).sum(dim=2).view(-1, 1)
         elif pairs is None:
