@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import variants
 from bench.config import HALVES, CellConfig, Scoring
 from bench.data.ahead import picked
-from bench.data.tensors import Images
+from bench.data.tensors import Images, as_float
 from bench.errors import CellFailed, UserError
 from bench.network.backbone import build_backbone
 from bench.randomness import Stream, torch_seeded
@@ -136,7 +136,7 @@ class Matcher(nn.Module):
         dtype = getattr(torch, scoring) if half and not self.head.exact_representations else torch.float32
         try:
             with self.autocast() if half else contextlib.nullcontext():
-                found = self.encode(pixels.float().div_(255))
+                found = self.encode(as_float(pixels))
             return Repr(**{name: tensor.to(dtype) for name, tensor in found.items()})
         except torch.OutOfMemoryError:
             return None

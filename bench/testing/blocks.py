@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.config import Scoring
 from bench.errors import CellFailed
 from variants._base import Head, Repr
+from variants.kernels import float32_products
 
 CPU_CACHE_FRIENDLY_BYTES = 64 * 2**20
 """Working memory of a block beyond which larger blocks no longer score faster on a CPU."""
@@ -120,8 +121,7 @@ class BlockScorer:
         while not self._fits(query, gallery, out, landed):
             # Out here nothing of the failed attempt is held any more.
             self.finish()
-            if out.is_cuda or torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()  # nothing where there is no GPU in use
             if self.parts >= pairs:
                 raise CellFailed(
                     "memory does not suffice to match a single pair of images beside what is kept there: lower "
@@ -169,7 +169,8 @@ class BlockScorer:
 def _arithmetic(head: Head, tensors: list[Tensor], scoring: Scoring) -> Iterator[None]:
     half = next((tensor.dtype for tensor in tensors if tensor.dtype in HALVES), None)
     rounded = half is not None and not head.takes_16_bits
-    with torch.autocast(tensors[0].device.type, half) if rounded else contextlib.nullcontext():
+    products = float32_products("tf32x3") if scoring == "tf32x3" else contextlib.nullcontext()
+    with products, torch.autocast(tensors[0].device.type, half) if rounded else contextlib.nullcontext():
         yield
 
 

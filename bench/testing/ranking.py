@@ -80,7 +80,7 @@ class Ranker:
             under_way.result()
 
     def _rank(self, start: int, scores: Tensor) -> None:
-        with self.watch.phase("ranking"):
+        with self.watch.phase("ranking", host=True):
             lists = Lists() if self.spool is not None else None
             found = rank_chunk(self.dataset, scores.numpy(), start, lists)
             self.ranks = found if self.ranks is None else QueryRanks.join([self.ranks, found])

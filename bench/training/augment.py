@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.config import Augmentation
+from bench.data.tensors import as_float
 from bench.randomness import Stream, generator
 
 _DRAWS = 15
@@ -78,14 +79,14 @@ def apply_changes(images: Tensor, changes: Sequence[Change], pad: int) -> Tensor
 
 
 def augment(images: Tensor, settings: Augmentation, seed: int, epoch: int, first_position: int) -> Tensor:
-    """A batch [B, 3, H, W] in [0, 1], changed; the images stand at positions first_position, +1, ... of the epoch."""
+    """A batch [B, 3, H, W] uint8 -> float32 in [0, 1], changed as the images at first_position, +1, ... of an epoch."""
     if not settings.enabled:
-        return images
+        return as_float(images)
     height, width = images.shape[2:]
     changes = [
         draw_change(settings, height, width, seed, epoch, first_position + offset) for offset in range(len(images))
     ]
-    return apply_changes(images, changes, settings.pad)
+    return apply_changes(as_float(images), changes, settings.pad)
 
 
 def _crop(images: Tensor, changes: Sequence[Change], pad: int) -> Tensor:
