@@ -97,6 +97,7 @@ def evaluate(
         "seconds": watch.seconds,
         "peak_bytes": peak_bytes(model.device),
         "pairs": queries * gallery if model.head.symmetric else pairs,
+        "block_parts": scorer.blocks.parts,
     }
     _forget(partial, scorer)
     return result.model_copy(update={"lists": digest_of_lists, **(measured if earlier is None else {})})
