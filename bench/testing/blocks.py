@@ -149,7 +149,7 @@ class BlockScorer:
             if told is not None:
                 told()
             return
-        pinned = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
+        pinned = torch.empty(scores.shape, dtype=scores.dtype, device="cpu", pin_memory=True)
         pinned.copy_(scores, non_blocking=True)
         event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(scores.device))

@@ -109,5 +109,5 @@ def test_images_are_encoded_fewer_at_a_time(pooling_model, small_dataset, monkey
     torch.testing.assert_close(model.encode_all(images, positions, 8).levels, expected.levels)
     assert sizes == [8, 4, 2, 2, 2, 2, 2, 1]
     monkeypatch.setattr(Matcher, "encode", lambda self, pixels: limited(self, torch.empty(4)))
-    with pytest.raises(CellFailed, match="to encode a single image .* lower evaluation"):
+    with pytest.raises(CellFailed, match=r"to encode a single image .* lower evaluation"):
         model.encode_all(images, positions, 8)
