@@ -41,6 +41,9 @@ from bench.system.paths import expand
 TRAINER_NUMERICS = 3
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
 
+FROZEN_NUMERICS = 2
+"""Raised whenever a backbone with frozen batch norms changes a run's numbers and one that trains them does not."""
+
 LATER_KEYS = ("sampled_persons", "held_out_persons")
 """Keys of `training` that are in a run's identity only where they are set: older runs keep their names."""
 
@@ -192,6 +195,14 @@ def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> s
     return id_start(config) + digest(identity)[:12]
 
 
+def numerics_of(info: variants.HeadInfo, config: CellConfig) -> dict[str, int]:
+    """The versions of all code that a run's numbers come from, by part."""
+    numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
+    if config.backbone.batchnorm == "frozen":
+        numerics["frozen"] = FROZEN_NUMERICS
+    return numerics
+
+
 def id_start(config: CellConfig) -> str:
     """The readable parts of a run's name, which other runs may share."""
     return f"{config.head}-{config.train}-s{config.seed}-"
@@ -256,8 +267,8 @@ def _cell(
         {"width": own.get("width", row.width // divide.get("width", 1))},
     )
     weights_file = _weights_file(values)
-    numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
     config = validate(CellConfig, values, row.label)
+    numerics = numerics_of(info, config)
     held_out = config.training.held_out_persons is not None
     tests = usual_tests(train, config.training) if held_out else study_tests(study, train)
     return Cell(row.label, config, weights_file, row.head, numerics, tests)
