@@ -45,6 +45,9 @@ TRAINER_NUMERICS = 3
 SCORING_NUMERICS = 2
 """Raised whenever scoring in 16 bits changes a run's numbers; it is in the identity of runs that do so."""
 
+FROZEN_NUMERICS = 2
+"""Raised whenever a backbone with frozen batch norms changes a run's numbers and one that trains them does not."""
+
 LATER_KEYS = ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib")
 """Keys of a group that are in a run's identity only where they have not their default: older runs keep their names."""
 
@@ -198,6 +201,16 @@ def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> s
     return id_start(config) + digest(identity)[:12]
 
 
+def numerics_of(info: variants.HeadInfo, config: CellConfig) -> dict[str, int]:
+    """The versions of all code that a run's numbers come from, by part."""
+    numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
+    if config.backbone.batchnorm == "frozen":
+        numerics["frozen"] = FROZEN_NUMERICS
+    if config.evaluation.scoring in HALVES:
+        numerics["scoring"] = SCORING_NUMERICS
+    return numerics
+
+
 def id_start(config: CellConfig) -> str:
     """The readable parts of a run's name, which other runs may share."""
     return f"{config.head}-{config.train}-s{config.seed}-"
@@ -224,12 +237,6 @@ def resolves(asked: CellConfig, has: CellConfig) -> bool:
     # A run whose threads are "auto" was on a GPU: whatever is asked for, they changed nothing.
     threads = has.threads == "auto" or asked.threads in ("auto", has.threads)
     return threads and asked.training.precision in ("auto", has.training.precision)
-
-
-def numerics_of(info: variants.HeadInfo, config: CellConfig) -> dict[str, int]:
-    """Versions of the code that makes a run's numbers."""
-    versions = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
-    return {**versions, "scoring": SCORING_NUMERICS} if config.evaluation.scoring in HALVES else versions
 
 
 def _describe(head: str) -> variants.HeadInfo:
