@@ -9,13 +9,14 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 import variants
-from bench.testing.scoring import score_all
+from bench.testing.blocks import score_all
 from variants._base import Head, Product, Repr
 from variants.kernels import dense_maxima, maxima, maxima_bytes, maxima_products
 
@@ -119,9 +120,10 @@ def _prepare_operator(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
     training = work.task != "scoring"
     query = _draw(queries, work.tokens, work.width, seed=1).to(work.device, work.torch_dtype)
     other = query if training else _draw(gallery, work.tokens, work.width, seed=2).to(work.device, work.torch_dtype)
-    prior = torch.sigmoid(_draw(work.tokens, work.tokens, seed=3)).to(work.device, work.torch_dtype)
+    embedding = _draw(work.tokens, work.tokens, seed=3)
+    prior = torch.sigmoid((embedding + embedding.T) / 2).to(work.device, work.torch_dtype)
     leaves = [query.requires_grad_(), prior.requires_grad_()] if training else []
-    compute = maxima if work.form == "ours" else dense_maxima
+    compute = partial(maxima, symmetric_prior=True) if work.form == "ours" else dense_maxima
     weights = _draw(queries, gallery, 2, work.tokens, seed=4).to(work.device) if training else None
 
     def run() -> Tensor:

@@ -44,7 +44,8 @@ from bench.system.signals import Interrupted, Interruption
 from bench.system.streams import tolerant_streams
 from bench.testing.again import OtherNumbers
 from bench.testing.evaluator import evaluate
-from bench.training.trainer import Trainer, calibrate
+from bench.training.calibration import calibrate
+from bench.training.trainer import Trainer
 
 ERROR_LOG = "error.log"
 DONE, FAILED, BUSY, INTERRUPTED = 0, 74, 75, 76

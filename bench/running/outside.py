@@ -32,7 +32,7 @@ from bench.study.plan import cell_id, checked_tests, numerics_of, resolve, threa
 
 KEYS = (
     *("input.height", "input.width", "backbone.arch", "backbone.ibn", "backbone.cut"),
-    *("evaluation.memory_gib", "evaluation.batch", "evaluation.scoring", "threads"),
+    *("evaluation.memory_gib", "evaluation.gpu_memory_gib", "evaluation.batch", "evaluation.scoring", "threads"),
 )
 """What may be said of weights that are trained already, beside the head's options."""
 DIGITS = 8

@@ -13,6 +13,7 @@ from typing import Any
 
 import variants
 from bench.config import (
+    HALVES,
     HELD_OUT,
     MOST_SEED,
     MOST_THREADS,
@@ -41,11 +42,14 @@ from bench.system.paths import expand
 TRAINER_NUMERICS = 3
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
 
+SCORING_NUMERICS = 2
+"""Raised whenever scoring in 16 bits changes a run's numbers; it is in the identity of runs that do so."""
+
 FROZEN_NUMERICS = 2
 """Raised whenever a backbone with frozen batch norms changes a run's numbers and one that trains them does not."""
 
-LATER_KEYS = ("sampled_persons", "held_out_persons")
-"""Keys of `training` that are in a run's identity only where they are set: older runs keep their names."""
+LATER_KEYS = ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib")
+"""Keys of a group that are in a run's identity only where they have not their default: older runs keep their names."""
 
 LARGE_SETS = ("cuhk03", "market", "msmt")
 """What a source of several sets is tested on, as far as it holds nothing of them."""
@@ -188,9 +192,11 @@ def threads_of(config: CellConfig, at_hand: int | None = None) -> int:
 def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> str:
     """Name and folder of a run: readable parts, then the hash of all that can change its numbers."""
     values = config.model_dump(mode="json")
-    for key in LATER_KEYS:
-        if values["training"][key] is None:
-            del values["training"][key]
+    usual = Recipe().model_dump(mode="json")
+    for name in LATER_KEYS:
+        group, _, key = name.partition(".")
+        if values[group][key] == usual[group][key]:
+            del values[group][key]
     identity = {"config": values, "numerics": numerics, "fingerprint": fingerprint}
     return id_start(config) + digest(identity)[:12]
 
@@ -200,6 +206,8 @@ def numerics_of(info: variants.HeadInfo, config: CellConfig) -> dict[str, int]:
     numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
     if config.backbone.batchnorm == "frozen":
         numerics["frozen"] = FROZEN_NUMERICS
+    if config.evaluation.scoring in HALVES:
+        numerics["scoring"] = SCORING_NUMERICS
     return numerics
 
 
