@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.computing import compute_as_runs_do
 from bench.config import HELD_OUT
 from bench.data import Dataset
 from bench.data.cache import load_images
@@ -179,9 +180,7 @@ class _Run:
 
     def execute(self) -> None:
         """Train and test; the record is stored after training and after each test, so that nothing is lost."""
-        torch.set_num_threads(self.task.threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
+        compute_as_runs_do(self.device, self.task.threads)
         if self.record is None:
             if self.task.lists:
                 raise CellFailed(NOTHING_TO_TEST)
