@@ -144,6 +144,9 @@ class Augmentation(Settings):
     """Largest side of the white square as a share of the shorter image side; 0 switches it off."""
 
 
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
 class Training(Settings):
     """Optimiser, schedule and graph sampler (PROTOCOL, section 3)."""
 
@@ -170,7 +173,8 @@ class Training(Settings):
     weight_decay: float = Field(5e-4, ge=0)
     clip: float | None = Field(4.0, gt=0)
     """Largest gradient norm of each of the two parameter groups [P, I]; null for no clipping."""
-    precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
+    precision: Precision | Literal["auto"] = "auto"
+    """"auto" is resolved, before the run's id is made, to what the GPU computes in by itself; to fp32 elsewhere."""
     augmentation: Augmentation = Augmentation()
 
     @field_validator("clip", mode="before")
@@ -206,6 +210,9 @@ class Recipe(Settings):
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] | Literal["auto"] = "auto"
     """CPU threads of one run. "auto" is resolved to the CPUs at hand before the run's id is made; on a GPU, where
     threads change no number, it stays in the id whatever was asked for."""
+    tf32: bool = False
+    """Whether a GPU may round operands of float32 products and convolutions to TF32, whose mantissa has 10 bits [C].
+    Elsewhere it is false, whatever was asked for."""
 
 
 class CellConfig(Recipe):
