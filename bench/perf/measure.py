@@ -6,10 +6,12 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.system.processes import call_apart, forking
 from variants._base import Product
 
 LEAST_REPEATS = 3
@@ -52,6 +54,16 @@ def seconds_of(run: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - start
+
+
+def in_fresh_process(device: torch.device, function: Callable[..., Any], *arguments: object) -> Any:
+    """What a function returns in a process where nothing ran before. Raises what it raises, or Died.
+
+    Blocks of a GPU that PyTorch keeps here for later would be missing there: they are given back first.
+    """
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return call_apart(forking(function.__module__), function, *arguments)
 
 
 def products_run(
