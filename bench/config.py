@@ -181,19 +181,25 @@ class Training(Settings):
         return value
 
 
-Scoring = Literal["float32", "bfloat16"]
+Scoring = Literal["float32", "bfloat16", "float16", "tf32x3"]
 
+HALVES: tuple[Scoring, ...] = ("bfloat16", "float16")
+"""Those that keep and multiply representations in 16 bits."""
 
 class Evaluation(Settings):
     """How images are encoded and scored against each other, in tests and by the sampler."""
 
     memory_gib: float = Field(2.0, gt=0, le=1_000_000)
     """Memory that scoring may take beside the network, what that needs to encode a batch, and an operator's scratch
-    memory, which is some tens of MiB whatever the numbers of images."""
+    memory, which is some tens of MiB whatever the numbers of images. On a GPU, of the machine's memory alone: scores."""
+    gpu_memory_gib: float | None = Field(None, gt=0, le=1_000_000)
+    """The same of a GPU's own memory: representations and blocks of pairs. None: three quarters of what is free."""
     batch: int = Field(64, ge=1, le=100_000)
     """Images encoded at a time, or fewer where the memory is short."""
     scoring: Scoring = "float32"
-    """What representations are kept and multiplied in; bfloat16 halves their memory and is several times faster."""
+    """What representations are kept and multiplied in. The 16-bit types halve their memory and are several times
+    faster: products are summed in float32, and all that follows is float32. tf32x3 is float32 in three products on a
+    GPU's tensor cores; elsewhere it is float32."""
 
 
 class Recipe(Settings):

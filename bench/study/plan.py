@@ -13,6 +13,7 @@ from typing import Any
 
 import variants
 from bench.config import (
+    HALVES,
     HELD_OUT,
     MOST_SEED,
     MOST_THREADS,
@@ -41,8 +42,11 @@ from bench.system.paths import expand
 TRAINER_NUMERICS = 3
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
 
-LATER_KEYS = ("sampled_persons", "held_out_persons")
-"""Keys of `training` that are in a run's identity only where they are set: older runs keep their names."""
+SCORING_NUMERICS = 2
+"""Raised whenever scoring in 16 bits changes a run's numbers; it is in the identity of runs that do so."""
+
+LATER_KEYS = ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib")
+"""Keys of a group that are in a run's identity only where they have not their default: older runs keep their names."""
 
 LARGE_SETS = ("cuhk03", "market", "msmt")
 """What a source of several sets is tested on, as far as it holds nothing of them."""
@@ -185,9 +189,11 @@ def threads_of(config: CellConfig, at_hand: int | None = None) -> int:
 def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> str:
     """Name and folder of a run: readable parts, then the hash of all that can change its numbers."""
     values = config.model_dump(mode="json")
-    for key in LATER_KEYS:
-        if values["training"][key] is None:
-            del values["training"][key]
+    usual = Recipe().model_dump(mode="json")
+    for name in LATER_KEYS:
+        group, _, key = name.partition(".")
+        if values[group][key] == usual[group][key]:
+            del values[group][key]
     identity = {"config": values, "numerics": numerics, "fingerprint": fingerprint}
     return id_start(config) + digest(identity)[:12]
 
@@ -218,6 +224,12 @@ def resolves(asked: CellConfig, has: CellConfig) -> bool:
     # A run whose threads are "auto" was on a GPU: whatever is asked for, they changed nothing.
     threads = has.threads == "auto" or asked.threads in ("auto", has.threads)
     return threads and asked.training.precision in ("auto", has.training.precision)
+
+
+def numerics_of(info: variants.HeadInfo, config: CellConfig) -> dict[str, int]:
+    """Versions of the code that makes a run's numbers."""
+    versions = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
+    return {**versions, "scoring": SCORING_NUMERICS} if config.evaluation.scoring in HALVES else versions
 
 
 def _describe(head: str) -> variants.HeadInfo:
@@ -256,8 +268,8 @@ def _cell(
         {"width": own.get("width", row.width // divide.get("width", 1))},
     )
     weights_file = _weights_file(values)
-    numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
     config = validate(CellConfig, values, row.label)
+    numerics = numerics_of(info, config)
     held_out = config.training.held_out_persons is not None
     tests = usual_tests(train, config.training) if held_out else study_tests(study, train)
     return Cell(row.label, config, weights_file, row.head, numerics, tests)
