@@ -186,6 +186,7 @@ Scoring = Literal["float32", "bfloat16", "float16", "tf32x3"]
 HALVES: tuple[Scoring, ...] = ("bfloat16", "float16")
 """Those that keep and multiply representations in 16 bits."""
 
+
 class Evaluation(Settings):
     """How images are encoded and scored against each other, in tests and by the sampler."""
 

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 from bench.computing import compute_as_runs_do
+from bench.config import CellConfig
 from bench.network.matcher import Matcher
+from bench.perf.kept import kept_by_a_step
 from bench.perf.measure import in_fresh_process, seconds_of
 from bench.perf.peak import why_it_failed
 from bench.perf.rows import StudyRow, made_up_images
@@ -63,7 +65,7 @@ class Tiles:
     ranked: dict[int, float] = field(default_factory=dict)
     """A query ranked, by the number of gallery images."""
     training_bytes: int = 0
-    """Peak of the steps with `timed` images: of the GPU, or on a CPU of the process."""
+    """Peak of a step, of the GPU or on a CPU of the process: measured with `timed` images, counted for the others."""
     testing_bytes: int = 0
     """The same of the tiles of a test, whose representations and scores are small."""
     host_bytes: int = 0
@@ -111,6 +113,7 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
     batch = training.persons * training.images
     steps = Steps(row, device, folder, min(FEWEST_PERSONS, training.persons))
     timed = len(steps.batches[0])
+    missing = _counted(row.config, row.head, device) - _counted(steps.config, row.head, device)
     steps.whole()
     reset_peak(device)
     step = seconds_of(steps.whole, device)
@@ -122,7 +125,7 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
         per_image = max(0.0, step - laps.seconds["optimiser"] - matching[timed]) / timed
         step = batch * per_image + matching[most] * (batch / most) ** 2 + laps.seconds["optimiser"]
     if 3 * step <= seconds * STEP_SHARE:
-        steps, timed = Steps(row, device, folder), batch
+        steps, timed, missing = Steps(row, device, folder), batch, 0
         steps.whole()
         reset_peak(device)
         step = _typical(steps.whole, device, seconds * STEP_SHARE)
@@ -131,10 +134,14 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
         "batch": batch,
         "timed": timed,
         "step": step,
-        "training_bytes": peak_bytes(device),
+        "training_bytes": peak_bytes(device) + missing,
         "state_bytes": _bytes(model.state_dict().values()),
         "momentum_bytes": _bytes(model.parameters()),
     }
+
+
+def _counted(config: CellConfig, head: str, device: torch.device) -> int:
+    return kept_by_a_step(config, head, device.type).total
 
 
 def _matching(

@@ -115,9 +115,7 @@ def _of_standin(name: str, size: str) -> SetCounts:
     layout = {"cuhk03": "detected", "cuhk03_labeled": "labeled"}.get(base, base)
     counts = getattr(SIZES[size], layout, None)
     if counts is None:
-        raise UserError(
-            f"there is no {name} of size {size} to count: `bench data standin --size {size}` writes it, or choose other sets"
-        )
+        raise UserError(f"there is no {name} of size {size} to count: `bench data standin --size {size}` writes it")
     gallery = counts.gallery + counts.distractors
     if whole:
         images = counts.train + counts.query + counts.gallery
