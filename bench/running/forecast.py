@@ -13,8 +13,8 @@ from bench.study.plan import Cell, request_key, tests_of
 from bench.testing.memory_budget import ScoringPlan
 from bench.testing.projection import TestRates, project_test
 
-LIST_BYTES = 200
-"""Of a query in a file of ranked lists, with its path and the images' of the gallery that it stands for."""
+LIST_BYTES = 400
+"""About what a query takes in a file of ranked lists, with its share of the gallery's paths."""
 
 CHECKPOINTS = 2
 """That are kept while a run trains, each with the optimiser's momentum."""
@@ -30,6 +30,8 @@ class Load:
     """Resolved for the machine."""
     train: SetCounts
     tests: Mapping[str, SetCounts]
+    runs: int
+    """Cells with something left to do."""
     trainings: int
     """Cells that are still to be trained."""
     testings: Mapping[str, int]
@@ -37,11 +39,6 @@ class Load:
     finished: int
     shared: int
     """Cells that an earlier row has too."""
-
-    @property
-    def runs(self) -> int:
-        """Cells with something left to do."""
-        return max([self.trainings, *self.testings.values()])
 
     @property
     def persons(self) -> int:
@@ -120,7 +117,7 @@ def loads(
     made = []
     for members in groups.values():
         tests = tests_of(members[0], asked)
-        trainings, testings, finished, shared = 0, dict.fromkeys(tests, 0), 0, 0
+        runs, trainings, testings, finished, shared = 0, 0, dict.fromkeys(tests, 0), 0, 0
         for cell in members:
             key = f"{request_key(cell.config)} {sorted(cell.numerics.items())}"
             if key in known:
@@ -131,13 +128,14 @@ def loads(
             done = state.kind == "done"
             trainings += not done
             lacking = state.lacking(tests) if done else tests
+            runs += bool(lacking)
             finished += not lacking
             for name in lacking:
                 testings[name] += states
         config, held_out = resolved(members[0]), members[0].config.training.held_out_persons
         counts = {name: sets.of_test(name, config.train, held_out) for name in tests}
         train = sets.of_source(config.train)
-        made.append(Load(members[0], config, train, counts, trainings, testings, finished, shared))
+        made.append(Load(members[0], config, train, counts, runs, trainings, testings, finished, shared))
     return made
 
 
@@ -158,7 +156,7 @@ def forecast(load: Load, tiles: Tiles, on_gpu: bool) -> Forecast:
         load,
         tiles,
         step=tiles.step,
-        sampling=load.config.training.epochs * _test_seconds(tiles, sampled, ranked=False),
+        sampling=load.config.training.epochs * _sampling_seconds(tiles, sampled),
         tests=tests,
         device_bytes=device,
         host_bytes=tiles.host_bytes + scores if on_gpu else device,
@@ -192,9 +190,16 @@ def _planned(load: Load, tiles: Tiles, counts: SetCounts) -> ScoringPlan:
     return tiles.plan(counts.queries, counts.gallery, counts.both_ways, budget, settings.batch)
 
 
-def _test_seconds(tiles: Tiles, plan: ScoringPlan, ranked: bool = True) -> float:
-    rates = TestRates(tiles.pair, tiles.image, tiles.ranked[plan.work.gallery] if ranked else 0.0)
+def _test_seconds(tiles: Tiles, plan: ScoringPlan) -> float:
+    rates = TestRates(tiles.pair, tiles.image, tiles.ranked[plan.work.gallery])
     return project_test(plan, rates, tiles.symmetric).total
+
+
+def _sampling_seconds(tiles: Tiles, plan: ScoringPlan) -> float:
+    """Of an epoch, in which persons are scored against themselves and hardly ranked."""
+    found = project_test(plan, TestRates(tiles.pair, tiles.image, 0.0), tiles.symmetric)
+    # Queries and gallery are the same images, encoded once where memory keeps them.
+    return found.total - (plan.work.queries * tiles.image if plan.keep == "memory" else 0.0)
 
 
 def _tested_bytes(tiles: Tiles, plan: ScoringPlan) -> int:
