@@ -13,6 +13,7 @@ from typing import Any
 
 import variants
 from bench.config import (
+    HALVES,
     HELD_OUT,
     MOST_SEED,
     MOST_THREADS,
@@ -42,7 +43,10 @@ from bench.system.paths import expand
 TRAINER_NUMERICS = 3
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
 
-LATER_KEYS = ("training.sampled_persons", "training.held_out_persons", "tf32")
+SCORING_NUMERICS = 2
+"""Raised whenever scoring in 16 bits changes a run's numbers; it is in the identity of runs that do so."""
+
+LATER_KEYS = ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib", "tf32")
 """Keys that are in a run's identity only where they are not what they are by default: older runs keep their names."""
 
 LARGE_SETS = ("cuhk03", "market", "msmt")
@@ -166,11 +170,9 @@ def resolve(
 ) -> CellConfig:
     """`auto` replaced by what it means on the machine that runs the cell (PROTOCOL, section 3).
 
-    Precision becomes what the device has; CPU threads become a number on a CPU, where it decides in which order sums
-    are taken, and "auto" on any other device, where it changes nothing; so TF32 becomes false off a GPU.
-
-    device_kind is "cpu", "cuda" or "mps"; `precision` is what "auto" means on a GPU; threads_at_hand are the CPUs there
-    (default: those of this machine).
+    CPU threads become a number on a CPU, where it decides in which order sums are taken, "auto" on any other device,
+    where it changes nothing; so TF32 becomes false off a GPU. device_kind is "cpu", "cuda" or "mps"; `precision` is
+    what "auto" means on a GPU; threads_at_hand are the CPUs there (default: those of this machine).
     """
     asked = config.training.precision
     if asked == "auto":
@@ -189,19 +191,16 @@ def threads_of(config: CellConfig, at_hand: int | None = None) -> int:
 def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> str:
     """Name and folder of a run: readable parts, then the hash of all that can change its numbers."""
     values = config.model_dump(mode="json")
-    for key in LATER_KEYS:
-        _leave_out_default(values, CellConfig, key.split("."))
+    usual = Recipe().model_dump(mode="json")
+    for name in LATER_KEYS:
+        *groups, key = name.split(".")
+        own, default = values, usual
+        for group in groups:
+            own, default = own[group], default[group]
+        if own[key] == default[key]:
+            del own[key]
     identity = {"config": values, "numerics": numerics, "fingerprint": fingerprint}
     return id_start(config) + digest(identity)[:12]
-
-
-def _leave_out_default(values: dict[str, Any], model: type[Settings], path: Sequence[str]) -> None:
-    name, *rest = path
-    field = model.model_fields[name]
-    if rest:
-        _leave_out_default(values[name], field.annotation, rest)
-    elif values[name] == field.default:
-        del values[name]
 
 
 def id_start(config: CellConfig) -> str:
@@ -231,6 +230,12 @@ def resolves(asked: CellConfig, has: CellConfig) -> bool:
     threads = has.threads == "auto" or asked.threads in ("auto", has.threads)
     tf32 = has.tf32 == asked.tf32 or has.threads != "auto"
     return threads and tf32 and asked.training.precision in ("auto", has.training.precision)
+
+
+def numerics_of(info: variants.HeadInfo, config: CellConfig) -> dict[str, int]:
+    """Versions of the code that makes a run's numbers."""
+    versions = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
+    return {**versions, "scoring": SCORING_NUMERICS} if config.evaluation.scoring in HALVES else versions
 
 
 def _describe(head: str) -> variants.HeadInfo:
@@ -269,8 +274,8 @@ def _cell(
         {"width": own.get("width", row.width // divide.get("width", 1))},
     )
     weights_file = _weights_file(values)
-    numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
     config = validate(CellConfig, values, row.label)
+    numerics = numerics_of(info, config)
     held_out = config.training.held_out_persons is not None
     tests = usual_tests(train, config.training) if held_out else study_tests(study, train)
     return Cell(row.label, config, weights_file, row.head, numerics, tests)

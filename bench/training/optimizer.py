@@ -38,8 +38,16 @@ class Optimizer:
         Returns the loss, the share of `hit` [B] bool, and whether the step was taken. Raises CellFailed, which names
         `place`, before any weight is changed: if the loss is not finite, or the gradient though no scale is to blame.
         """
+        self.backward(loss)
+        return self.update(loss, hit, place)
+
+    def backward(self, loss: Tensor) -> None:
+        """The gradient of `loss`, a scalar, in fp16 scaled; an earlier one is forgotten."""
         self.sgd.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+
+    def update(self, loss: Tensor, hit: Tensor, place: str) -> tuple[float, float, bool]:
+        """Take the step along the gradient that `backward` left; as `step`."""
         self.scaler.unscale_(self.sgd)
         norms = [_norm(group).to(loss.device) for group in self.groups]
         # Read together, since each reading waits for the GPU.

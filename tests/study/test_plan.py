@@ -113,13 +113,13 @@ def test_a_default_said_aloud_is_the_same_run():
 
 def test_keys_that_are_younger_than_ids_are_in_them_only_where_set():
     plain = cells(select=["ViT"], seeds=[0])[0]
-    for key in ("sampled_persons", "held_out_persons"):
-        said = cells(select=["ViT"], seeds=[0], overrides=[f"training.{key}=null"])[0]
-        other = cells(select=["ViT"], seeds=[0], overrides=[f"training.{key}=100"])[0]
-        assert identity(plain) == identity(said) != identity(other)
     values = plain.config.model_dump(mode="json")
-    for key in ("sampled_persons", "held_out_persons"):
-        del values["training"][key]
+    for name in ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib"):
+        said = cells(select=["ViT"], seeds=[0], overrides=[f"{name}=null"])[0]
+        other = cells(select=["ViT"], seeds=[0], overrides=[f"{name}=100"])[0]
+        assert identity(plain) == identity(said) != identity(other)
+        group, key = name.split(".")
+        del values[group][key]
     del values["tf32"]
     config = resolve(plain.config, "cpu")
     values["training"]["precision"], values["threads"] = config.training.precision, config.threads
