@@ -51,17 +51,18 @@ def compute_as_runs_do(device: torch.device, threads: int | None = None, tf32: b
         warnings.simplefilter("ignore")
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
-    if device.type != "cpu":
-        _take(device)
+    use_once(device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
 
 
-def _take(device: torch.device) -> None:
-    """Make a device the current one, and use it once."""
+def use_once(device: torch.device) -> None:
+    """Compute something on a device. Raises UserError, one sentence, where that cannot be done."""
+    if device.type == "cpu":
+        return
     if folder := triton_cache():
         os.environ.setdefault("TRITON_CACHE_DIR", folder)
     try:
-        if device.type == "cuda" and device.index is not None:
-            torch.cuda.set_device(device)
         torch.ones(1, device=device).add(1).item()
     except (RuntimeError, AssertionError) as fault:
         raise UserError(f"{device} cannot be used: {why_unusable(str(fault))}") from fault
