@@ -26,7 +26,7 @@ def exact_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def normed_linear(values: Tensor, norm: nn.BatchNorm1d | None, linear: nn.Linear) -> Tensor:
-    """linear(norm(values)) for values [..., T], a norm of one channel over all of them or none, linear T -> 1: [..., 1].
+    """linear(norm(values)) for values [..., T], a norm of one channel over all of them or none: T -> 1, [..., 1].
 
     As `exact_linear`, without the normed values: mean and variance become part of the linear layer. Raises ValueError
     in training if there is only one value.
