@@ -91,7 +91,8 @@ def test_the_host_never_waits_for_a_gpu_in_matching(options, training):
 
 def test_qaconv_never_waits_either():
     with FakeTensorMode():
-        head = build("qaconv", (16, 4, 2)).to("cuda")
+        with torch.device("cuda"):
+            head = build("qaconv", (16, 4, 2))
         batch = Repr(tokens=torch.empty(6, 8, 16, device="cuda"))
         with Launches() as counted:
             head.train().match(batch, batch), head.eval().match(batch, batch)
