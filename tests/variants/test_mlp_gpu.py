@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 
 import pytest
@@ -114,13 +115,15 @@ def test_training_takes_one_block_where_memory_allows(most, products, monkeypatc
     assert ((2 * 21, 24) in kept) == (products == 1)  # 21 pairs of 6 images in both directions
 
 
-@pytest.mark.parametrize("precision", [None, torch.bfloat16, torch.float16])
-def test_scoring_takes_one_kernel_for_the_mlp(precision):
-    with FakeTensorMode(), torch.inference_mode():
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [(None, "tf32x3"), (torch.bfloat16, "bf16"), (torch.float16, "fp16")], ids=str
+)
+def test_scoring_takes_one_kernel_for_the_mlp(dtype, precision):
+    with FakeTensorMode():
         head, batch = fake_batch()
-        with mixed_precision("cuda", precision or torch.bfloat16) if precision else torch.no_grad():
-            assert mlp._precision() == {None: "tf32x3", torch.bfloat16: "bf16", torch.float16: "fp16"}[precision]
-            with Launches() as counted:
+        with contextlib.nullcontext() if dtype is None else mixed_precision("cuda", dtype):
+            assert mlp._precision() == precision
+            with Launches() as counted, torch.no_grad():
                 scores = head.eval().match(batch, batch[:])
     assert scores.dtype == torch.float32 and scores.shape == (6, 6)
     assert counted.operations["pairbench::mlp"] == 2 and "aten::addmm" not in counted.operations
