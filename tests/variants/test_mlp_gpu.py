@@ -10,6 +10,7 @@ import torch
 from ahead_of_time import Compiled, in_a_process
 from fresh_python import run
 from launches import Launches, mixed_precision
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from variants import build
@@ -127,6 +128,35 @@ def test_scoring_takes_one_kernel_for_the_mlp(dtype, precision):
                 scores = head.eval().match(batch, batch[:])
     assert scores.dtype == torch.float32 and scores.shape == (6, 6)
     assert counted.operations["pairbench::mlp"] == 2 and "aten::addmm" not in counted.operations
+
+
+@pytest.mark.parametrize(("device", "least"), [("cpu", 0.2), ("cuda", 0.9)])
+def test_what_a_pair_keeps_is_what_is_declared(device, least):
+    """The bytes that autograd keeps for a pair, counted: the hidden layer among them on a GPU alone."""
+    kept: dict[int, Tensor] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with FakeTensorMode(), torch.device(device):
+        head = build("transmatcher", (512, 24, 8)).train()
+        batch = Repr(levels=torch.empty(128, 3, 192, 512))
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            head.match(batch, batch)
+        given = {tensor.untyped_storage()._cdata for tensor in [*head.parameters(), batch.levels]}
+        measured = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in given)
+    assert least < measured / 128**2 / head.pair_bytes(training=True) < 1.1
+
+
+def test_a_pair_takes_no_more_in_scoring_than_is_declared():
+    """On a GPU: its maxima and what the MLP's kernel makes of them, level after level."""
+    with FakeTensorMode():
+        head, batch = fake_batch(64)
+        with Launches() as counted, torch.no_grad():
+            head.eval().match(batch, batch[:])
+    made = counted.moved["pairbench::mlp"] + counted.moved["aten::sum"]  # reads all maxima
+    assert made / 2 / 64**2 < head.pair_bytes()
 
 
 @pytest.mark.gpu
