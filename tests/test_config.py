@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from bench.config import CellConfig, Recipe, Training, digest, parse_overrides, validate
 from bench.errors import UserError
-from bench.study.definition import load_preset, load_study
-from bench.study.plan import cell_id, parse_seeds, plan, resolve
+from bench.study.definition import load_preset, load_study, parse_seeds
+from bench.study.plan import cell_id, plan, resolve
 from bench.values import read_yaml
 from slurm.resources import ResourceTable
 

@@ -20,9 +20,10 @@ from bench.study.definition import (
     data_root,
     load_preset,
     load_study,
+    parse_seeds,
     study_name,
 )
-from bench.study.plan import Cell, parse_seeds, plan
+from bench.study.plan import Cell, plan
 from bench.system.paths import expand
 
 MOST_SECONDS = 1_000_000

@@ -7,8 +7,8 @@ import pytest
 import variants
 from bench.config import HELD_OUT, digest, parse_overrides
 from bench.errors import UserError
-from bench.study.definition import load_preset, load_study, preset_names
-from bench.study.plan import cell_id, parse_seeds, plan, request_key, resolve
+from bench.study.definition import load_preset, load_study, parse_seeds, preset_names
+from bench.study.plan import cell_id, plan, request_key, resolve
 from bench.study.plan import tests_of as sets_of
 
 
@@ -120,7 +120,9 @@ def test_keys_that_are_younger_than_ids_are_in_them_only_where_set():
         assert identity(plain) == identity(said) != identity(other)
         group, key = name.split(".")
         del values[group][key]
-    del values["tf32"]
+    compiled = cells(select=["ViT"], seeds=[0], overrides=["training.compile=true"])[0]
+    assert identity(plain) != identity(compiled)
+    del values["tf32"], values["training"]["compile"]
     config = resolve(plain.config, "cpu")
     values["training"]["precision"], values["threads"] = config.training.precision, config.threads
     whole = {"config": values, "numerics": plain.numerics, "fingerprint": "f" * 64}
