@@ -193,8 +193,7 @@ def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> s
     """Name and folder of a run: readable parts, then the hash of all that can change its numbers."""
     values = config.model_dump(mode="json")
     usual = Recipe().model_dump(mode="json")
-    for name in LATER_KEYS:
-        group, _, key = name.partition(".")
+    for group, key in (name.split(".") for name in LATER_KEYS):
         if values[group][key] == usual[group][key]:
             del values[group][key]
     identity = {"config": values, "numerics": numerics, "fingerprint": fingerprint}
