@@ -15,7 +15,8 @@ import variants
 FLOORS = (
     {"commands"},
     {"report"},
-    {"perf", "running"},
+    {"running"},
+    {"perf"},
     {"training"},
     {"testing"},
     {"study", "network"},

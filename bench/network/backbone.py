@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from bench.config import ARCHITECTURES
+from bench.architectures import ARCHITECTURES
 from bench.network.architectures import build_stages
 from bench.network.norms import BatchNorm
 from bench.network.published_weights import fetch_weights
@@ -65,7 +65,7 @@ def build_backbone(
 ) -> Backbone:
     """A published network up to and with the stage or block `cut`, with a neck of `neck` channels or none.
 
-    ibn, cut: None takes the architecture's own (`bench.config.ARCHITECTURES`): b and layer3 for a ResNet.
+    ibn, cut: None takes the architecture's own (`bench.architectures.ARCHITECTURES`): b and layer3 for a ResNet.
     weights: None draws them (torch's global generator), "imagenet" takes the published file from torch's hub cache,
     downloading it if there is a network; a path reads that file. Raises ValueError for unknown names, UserError
     where weights cannot be had.

@@ -62,12 +62,19 @@ class Batches:
 
     def make(self, epoch: int, first_position: int, positions: NDArray[np.int64]) -> Batch:
         """The images at `positions` [B] of the set, which stand at first_position, +1, ... of the epoch."""
-        if self._resident is None:
-            images = moved(torch.from_numpy(pick(self.images, positions)), self.device)
-        else:
-            images = self._resident.index_select(0, moved(torch.from_numpy(positions), self.device))
+        images, ids = self.picked(positions)
+        return Batch(self.changed(images, epoch, first_position), ids)
+
+    def picked(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """The images [B, 3, H, W] uint8 at `positions` and their persons [B], on the device."""
         ids = moved(torch.from_numpy(self.ids[positions]), self.device)
-        return Batch(augment(images, self.augmentation, self.seed, epoch, first_position), ids)
+        if self._resident is None:
+            return moved(torch.from_numpy(pick(self.images, positions)), self.device), ids
+        return self._resident.index_select(0, moved(torch.from_numpy(positions), self.device)), ids
+
+    def changed(self, images: Tensor, epoch: int, first_position: int) -> Tensor:
+        """Images as `picked` gives them, as float32 in [0, 1], changed at random as their places in the epoch say."""
+        return augment(images, self.augmentation, self.seed, epoch, first_position)
 
     def of_epoch(self, epoch: int, batches: NDArray[np.int64], done: int = 0) -> Iterator[Batch]:
         """Those of `batches` [steps, B], image positions, behind the first `done`.
