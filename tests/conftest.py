@@ -118,7 +118,7 @@ def tiny_config() -> Callable[..., CellConfig]:
     def make(row: str = "TransMatcher", seed: int = 0, **overrides: object) -> CellConfig:
         changes = {"backbone": {"cut": "layer1"}, **overrides}
         cell = plan(load_study("table2"), load_preset("tiny"), changes, [row], seeds=[seed])[0]
-        return resolve(cell.config, "cpu", bf16=False)
+        return resolve(cell.config, "cpu")
 
     return make
 

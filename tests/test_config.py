@@ -166,7 +166,7 @@ def test_the_command_line_has_bounds_too(arguments, bench):
 def test_the_ids_of_runs_on_cpus_are_what_they_were(label, preset, expected):
     """Numerics and data are made up, so that only the form of the configuration decides."""
     cell = plan(load_study("table2"), load_preset(preset), {}, [label], seeds=[0])[0]
-    assert cell_id(resolve(cell.config, "cpu", False, 2), {"head": 1}, "f" * 64) == expected
+    assert cell_id(resolve(cell.config, "cpu", "fp32", 2), {"head": 1}, "f" * 64) == expected
 
 
 def test_settings_refuse_what_json_lacks_wherever_they_are_made():

@@ -156,7 +156,7 @@ def _plan(arguments: argparse.Namespace) -> PerfPlan:
     """What is asked for. Raises UserError where it makes no sense."""
     import torch
 
-    from bench.perf.measure import available_bytes
+    from bench.computing import free_bytes
     from bench.perf.records import PerfSizes
     from bench.perf.run import PerfPlan
     from bench.perf.whole_test import SIZES
@@ -173,7 +173,7 @@ def _plan(arguments: argparse.Namespace) -> PerfPlan:
     device = torch.device(resolve_device(arguments.device))
     for subject in subjects:
         _try_from_outside(subject, sizes)
-    memory = available_bytes(device)
+    memory = free_bytes(device)
     queries, gallery = SIZES.get(device.type, SIZES["cpu"])
     return PerfPlan(
         sizes, subjects, dtypes, parts, arguments.repeats, arguments.threads, device, memory,

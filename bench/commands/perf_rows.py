@@ -29,12 +29,12 @@ def study_rows(arguments: argparse.Namespace, leave_out: str, device: str) -> tu
     Raises UserError for unknown rows and for heads that cannot be built.
     """
     from bench.perf.rows import StudyRow
-    from bench.running.preflight import local_target
+    from bench.running.targets import local_target
     from bench.running.trial import footprint_of
 
     target, found = local_target(device), []
     for cell in _cells(arguments, leave_out):
-        config = resolve(cell.config, device.partition(":")[0], target.bf16, arguments.threads)
+        config = resolve(cell.config, device.partition(":")[0], target.precision, arguments.threads)
         footprint_of(config, cell.head_path, device.partition(":")[0])
         names = study_name(arguments.study or STUDY), arguments.preset or "", cell.label
         found.append(

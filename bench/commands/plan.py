@@ -80,8 +80,8 @@ def _forecasts(selection: Selection, arguments: argparse.Namespace, device: str)
     """What each row and training set will take. Raises UserError as `bench run` does before it begins."""
     from bench.commands.cluster import ledger
     from bench.running.forecast import forecast, loads
-    from bench.running.preflight import local_target
     from bench.running.set_counts import Sets
+    from bench.running.targets import local_target
     from bench.running.trial import footprint_of
     from bench.study.plan import resolve
 
@@ -97,7 +97,7 @@ def _forecasts(selection: Selection, arguments: argparse.Namespace, device: str)
     states = 2 if arguments.untrained or selection.preset.untrained else 1
     left = loads(
         selection.cells,
-        lambda cell: resolve(cell.config, kind, target.bf16, target.cpus),
+        lambda cell: resolve(cell.config, kind, target.precision, target.cpus),
         sets,
         ledger(arguments.results),
         asked,

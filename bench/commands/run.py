@@ -34,7 +34,8 @@ from bench.study.plan import Cell, tests_of
 if TYPE_CHECKING:
     from bench.running.ledger import CellState
     from bench.running.outcome import Outcome
-    from bench.running.preflight import RunOptions, Target
+    from bench.running.preflight import RunOptions
+    from bench.running.targets import Target
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -133,11 +134,12 @@ def run(arguments: argparse.Namespace) -> int:
         return _dry_run(selection, arguments)
     from bench.running.cell import ERROR_LOG
     from bench.running.devices import devices_at_hand
-    from bench.running.preflight import local_target, predicted_steps, preflight
+    from bench.running.preflight import predicted_steps, preflight
     from bench.running.runner import default_jobs, run_all
+    from bench.running.targets import local_target
 
     devices = devices_at_hand(arguments.device)
-    options = _options(selection, arguments, lambda _: local_target(devices[0]))
+    options = _options(selection, arguments, lambda _: local_target(*devices))
     tasks = preflight(selection.cells, options)
     count = len({task.cell for task in tasks})
     names = tell_apart([(task.label, task.config) for task in tasks])
@@ -197,8 +199,9 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
     from bench.commands.cluster import ledger, open_cluster
     from bench.running.devices import devices_at_hand
     from bench.running.jobs import ClusterSettings
-    from bench.running.preflight import local_target, preflight
+    from bench.running.preflight import preflight
     from bench.running.submission import absolute, sort_tasks, submit_open
+    from bench.running.targets import local_target
     from bench.running.task import NOTHING_TO_TEST
 
     local = arguments.cluster != "slurm"
@@ -218,7 +221,7 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
     options = _options(
         selection,
         arguments,
-        lambda cell: cluster.target(cell.config.head) or local_target(devices[0]),
+        lambda cell: cluster.target(cell.config.head) or local_target(*devices),
         decode=local,
         writes=not arguments.dry_run,
     )

@@ -154,6 +154,11 @@ class Provenance(Settings):
     """Of the file that the backbone's first weights were read from; None from scratch, and in older records."""
     kernel: str = ""
     """What ran the matching operator: compiled (a CPU's), triton or plain."""
+    capability: str = ""
+    """Of a GPU: NVIDIA's compute capability, such as 8.0, or AMD's architecture; "" elsewhere and in older records."""
+    driver: str = ""
+    tf32: bool | None = None
+    """Whether TF32 was allowed on a GPU; None elsewhere, and in older records: there for convolutions alone."""
 
 
 class Started(Settings):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -101,16 +100,3 @@ def _shapes(product: Product) -> list[tuple[int, int, int]]:
 def _cut(rows: int, inner: int, columns: int) -> list[tuple[int, int, int]]:
     most = max(1, LARGEST_OUTPUT // columns)
     return [(min(most, rows - top), inner, columns) for top in range(0, rows, most)]
-
-
-def available_bytes(device: torch.device) -> int:
-    """Memory that is free on the device."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 8 * 2**30

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from bench.computing import compute_as_runs_do
+from bench.computing import compute_as_runs_do, out_of_memory
 from bench.perf.measure import in_fresh_process
 from bench.perf.works import Work, prepare
 from bench.stopwatch import peak_bytes, reset_peak
@@ -38,8 +38,7 @@ def _attempt(work: Work, memory: int, threads: int) -> int | str:
 
 def why_it_failed(fault: Exception) -> str:
     """What to say of a measurement that raised `fault`."""
-    too_much = isinstance(fault, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(fault)
-    return "does not fit in memory" if too_much else f"{type(fault).__name__}: {fault}"
+    return "does not fit in memory" if out_of_memory(fault) else f"{type(fault).__name__}: {fault}"
 
 
 def _measure(work: Work, memory: int) -> int:

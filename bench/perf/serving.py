@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.cards import read_card
 from bench.computing import compute_as_runs_do
 from bench.config import CellConfig
 from bench.network.matcher import Matcher
@@ -79,10 +80,10 @@ def measure_serving(case: ServingCase, repeats: int, threads: int, device: str) 
 
 def _measure(case: ServingCase, repeats: int, threads: int, device_name: str) -> Serving:
     device = torch.device(device_name)
-    compute_as_runs_do(device, threads)
-    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    compute_as_runs_do(device, threads, case.config.tf32)
+    precision = read_card(device).precision if device.type == "cuda" else "fp32"
     # No file of weights is read: any weights do.
-    model = Matcher(resolve(case.config, device.type, bf16, threads), case.head, None).to(device).eval()
+    model = Matcher(resolve(case.config, device.type, precision, threads), case.head, None).to(device).eval()
     images = _draw(case.config)
     drawn = _encode(case, model, images, DRAWN)
     # Libraries are loaded and kernels compiled before memory is measured.

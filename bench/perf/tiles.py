@@ -99,7 +99,7 @@ def measure_tiles(row: StudyRow, galleries: Sequence[int], seconds: float, devic
 
 def _measure(row: StudyRow, galleries: Sequence[int], seconds: float, device_name: str) -> Tiles:
     device = torch.device(device_name)
-    compute_as_runs_do(device, row.threads)
+    compute_as_runs_do(device, row.threads, row.config.tf32)
     with tempfile.TemporaryDirectory() as name:
         model, trained = _step(row, device, Path(name), seconds)
         tested = _test(row, model, device, Path(name), seconds * TEST_SHARE)

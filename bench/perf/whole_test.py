@@ -45,7 +45,7 @@ def measure_test(row: StudyRow, queries: int, gallery: int, repeats: int, device
 
 def _measure(row: StudyRow, queries: int, gallery: int, repeats: int, device_name: str) -> dict[str, object]:
     device = torch.device(device_name)
-    compute_as_runs_do(device, row.threads)
+    compute_as_runs_do(device, row.threads, row.config.tf32)
     model, dataset = row.model(device).eval(), made_up_test(range(queries), gallery)
     made: list[float] = []
     results = []

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -143,7 +144,7 @@ def _prepare_operator(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
     query, other, prior = operands(work, queries, 1 if training else gallery)
     other = query if training else other
     leaves = [query.requires_grad_(), prior.requires_grad_()] if training else []
-    compute = maxima if work.form == "ours" else dense_maxima
+    compute = partial(maxima, symmetric_prior=True) if work.form == "ours" else dense_maxima
     weights = _draw(queries, gallery, 2, work.tokens, seed=4).to(work.device) if training else None
 
     def run() -> Tensor:

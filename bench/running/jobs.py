@@ -17,7 +17,7 @@ from bench.journal.record import Count, write_atomically
 from bench.running.identity import Process
 
 if TYPE_CHECKING:
-    from bench.running.preflight import Target
+    from bench.running.targets import Target
     from bench.running.task import CellTask
 
 JOB = "job.json"

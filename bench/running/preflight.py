@@ -17,7 +17,6 @@ from bench.data.held_out import held_out_set
 from bench.data.own_names import is_own
 from bench.data.sources import load_source, parts_of
 from bench.data.splits import files_not_needed
-from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.provenance import check_kernel
 from bench.journal.pulse import SAVE_SECONDS
@@ -27,6 +26,7 @@ from bench.network.backbone import build_backbone
 from bench.progress import QUIET, Progress
 from bench.running.begun import as_begun
 from bench.running.cell import cache_folder
+from bench.running.targets import Target, check_cards, tell_assumptions
 from bench.running.task import CellTask
 from bench.running.trial import Footprint, footprint_of
 from bench.study.plan import Cell, cell_id, resolve, tests_of, threads_of
@@ -35,17 +35,6 @@ from bench.testing.memory_budget import Work, plan_scoring
 
 WORTH_TELLING_BYTES = 2**30
 """Memory of a training step's pairs from which on it is told before the run."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """The machine that will run a cell: its device, whether a GPU computes in bfloat16, and the cell's CPUs."""
-
-    device: str
-    bf16: bool
-    cpus: int
-    here: bool = False
-    """Whether it is the present one."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +78,12 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     _check_apart(cells, datasets, options)
     targets = [options.target(cell) for cell in cells]
     configs = [
-        resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
+        resolve(cell.config, torch.device(target.device).type, target.precision, target.cpus)
         for cell, target in zip(cells, targets, strict=True)
     ]
     fingerprints = {name: dataset.fingerprint for name, dataset in datasets.items()}
     configs = as_begun(cells, configs, fingerprints, options.results, options.progress)
+    tell_assumptions(cells, targets, options.progress)
     tasks = []
     for cell, target, config in zip(cells, targets, configs, strict=True):
         train = datasets[config.train]
@@ -126,6 +116,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
             )
         )
     _check_results(tasks, datasets)
+    check_cards(tasks, targets)
     footprints = [
         _footprint(cell.label, task.config, cell.head_path, task.device)
         for cell, task in zip(cells, tasks, strict=True)
@@ -135,12 +126,6 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     if options.decode and options.writes:
         _decode_images(tasks, datasets)
     return tasks
-
-
-def local_target(device: str) -> Target:
-    """This machine, with one of its devices."""
-    bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
-    return Target(device, bf16, cpus(), here=True)
 
 
 def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
@@ -183,9 +168,9 @@ def _check_locks(file: IO[bytes], results: Path) -> None:
 
 
 def _check_kernel(cells: Sequence[Cell], options: RunOptions) -> None:
-    """The matching operator is compiled now, where runs are made on this machine."""
-    targets = {target.device if target.here else None for target in map(options.target, cells)}
-    for device in targets:
+    """The matching operator is compiled now, where runs are made on this machine; for a GPU `local_target` tries it."""
+    targets = list(map(options.target, cells))
+    for device in {target.device if target.here and not target.cards else None for target in targets}:
         check_kernel(torch.device(device) if device is not None else None)
 
 

@@ -22,6 +22,7 @@ from bench.config import (
     TRAINING_BY_SET,
     CellConfig,
     Option,
+    Precision,
     Recipe,
     Settings,
     Training,
@@ -42,11 +43,14 @@ from bench.system.paths import expand
 TRAINER_NUMERICS = 3
 """Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
 
+FROZEN_NUMERICS = 2
+"""Raised whenever a backbone with frozen batch norms changes a run's numbers and one that trains them does not."""
+
 SCORING_NUMERICS = 2
 """Raised whenever scoring in 16 bits changes a run's numbers; it is in the identity of runs that do so."""
 
-LATER_KEYS = ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib")
-"""Keys of a group that are in a run's identity only where they have not their default: older runs keep their names."""
+LATER_KEYS = ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib", "tf32")
+"""Keys that are in a run's identity only where they are not what they are by default: older runs keep their names."""
 
 LARGE_SETS = ("cuhk03", "market", "msmt")
 """What a source of several sets is tested on, as far as it holds nothing of them."""
@@ -164,21 +168,22 @@ def usual_tests(source: str, training: Training | None = None) -> tuple[str, ...
     return TEST_SETS.get(source) or tuple(name for name in LARGE_SETS if name not in shown)
 
 
-def resolve(config: CellConfig, device_kind: str, bf16: bool, threads_at_hand: int | None = None) -> CellConfig:
+def resolve(
+    config: CellConfig, device_kind: str, precision: Precision = "fp32", threads_at_hand: int | None = None
+) -> CellConfig:
     """`auto` replaced by what it means on the machine that runs the cell (PROTOCOL, section 3).
 
-    Precision becomes what the device has; CPU threads become a number on a CPU, where it decides in which order sums
-    are taken, and "auto" on any other device, where it changes nothing.
-
-    device_kind is "cpu", "cuda" or "mps"; bf16 tells whether a GPU computes in bfloat16; threads_at_hand are the CPUs
-    there (default: those of this machine).
+    CPU threads become a number on a CPU, where it decides in which order sums are taken, "auto" on any other device,
+    where it changes nothing; so TF32 becomes false off a GPU. device_kind is "cpu", "cuda" or "mps"; `precision` is
+    what "auto" means on a GPU; threads_at_hand are the CPUs there (default: those of this machine).
     """
-    precision = config.training.precision
-    if precision == "auto":
-        precision = "fp32" if device_kind != "cuda" else "bf16" if bf16 else "fp16"
+    asked = config.training.precision
+    if asked == "auto":
+        asked = precision if device_kind == "cuda" else "fp32"
     threads = threads_of(config, threads_at_hand) if device_kind == "cpu" else "auto"
-    training = config.training.model_copy(update={"precision": precision})
-    return config.model_copy(update={"training": training, "threads": threads})
+    training = config.training.model_copy(update={"precision": asked})
+    tf32 = config.tf32 and device_kind == "cuda"
+    return config.model_copy(update={"training": training, "threads": threads, "tf32": tf32})
 
 
 def threads_of(config: CellConfig, at_hand: int | None = None) -> int:
@@ -191,11 +196,24 @@ def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> s
     values = config.model_dump(mode="json")
     usual = Recipe().model_dump(mode="json")
     for name in LATER_KEYS:
-        group, _, key = name.partition(".")
-        if values[group][key] == usual[group][key]:
-            del values[group][key]
+        *groups, key = name.split(".")
+        own, default = values, usual
+        for group in groups:
+            own, default = own[group], default[group]
+        if own[key] == default[key]:
+            del own[key]
     identity = {"config": values, "numerics": numerics, "fingerprint": fingerprint}
     return id_start(config) + digest(identity)[:12]
+
+
+def numerics_of(info: variants.HeadInfo, config: CellConfig) -> dict[str, int]:
+    """The versions of all code that a run's numbers come from, by part."""
+    numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
+    if config.backbone.batchnorm == "frozen":
+        numerics["frozen"] = FROZEN_NUMERICS
+    if config.evaluation.scoring in HALVES:
+        numerics["scoring"] = SCORING_NUMERICS
+    return numerics
 
 
 def id_start(config: CellConfig) -> str:
@@ -204,9 +222,9 @@ def id_start(config: CellConfig) -> str:
 
 
 def request_key(config: CellConfig) -> str:
-    """Hash of a configuration without what `auto` resolves to: equal for a planned cell and its record."""
+    """Hash of a configuration without what the device decides: equal for a planned cell and its record."""
     values = config.model_dump(mode="json")
-    del values["threads"], values["training"]["precision"]
+    del values["threads"], values["tf32"], values["training"]["precision"]
     return digest(values)
 
 
@@ -220,16 +238,11 @@ def answers(run: Record | Started, cell: Cell) -> bool:
 
 
 def resolves(asked: CellConfig, has: CellConfig) -> bool:
-    """Whether the precision and the threads of a run's configuration are what `asked` may come to on some machine."""
-    # A run whose threads are "auto" was on a GPU: whatever is asked for, they changed nothing.
+    """Whether what the device decides of a run's configuration is what `asked` may come to on some machine."""
+    # A run whose threads are "auto" was on a GPU: whatever is asked for, they changed nothing. Nor did TF32 on a CPU.
     threads = has.threads == "auto" or asked.threads in ("auto", has.threads)
-    return threads and asked.training.precision in ("auto", has.training.precision)
-
-
-def numerics_of(info: variants.HeadInfo, config: CellConfig) -> dict[str, int]:
-    """Versions of the code that makes a run's numbers."""
-    versions = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
-    return {**versions, "scoring": SCORING_NUMERICS} if config.evaluation.scoring in HALVES else versions
+    tf32 = has.tf32 == asked.tf32 or has.threads != "auto"
+    return threads and tf32 and asked.training.precision in ("auto", has.training.precision)
 
 
 def _describe(head: str) -> variants.HeadInfo:

@@ -17,7 +17,7 @@ def cells(study="table2", preset=None, overrides=(), **choice):
 
 
 def identity(cell, fingerprint="f"):
-    return cell_id(resolve(cell.config, "cpu", False), cell.numerics, fingerprint)
+    return cell_id(resolve(cell.config, "cpu"), cell.numerics, fingerprint)
 
 
 def test_table_2_is_nine_rows_at_the_papers_sizes_with_four_seeds():
@@ -120,7 +120,8 @@ def test_keys_that_are_younger_than_ids_are_in_them_only_where_set():
         assert identity(plain) == identity(said) != identity(other)
         group, key = name.split(".")
         del values[group][key]
-    config = resolve(plain.config, "cpu", False)
+    del values["tf32"]
+    config = resolve(plain.config, "cpu")
     values["training"]["precision"], values["threads"] = config.training.precision, config.threads
     whole = {"config": values, "numerics": plain.numerics, "fingerprint": "f" * 64}
     assert cell_id(config, plain.numerics, "f" * 64).endswith(digest(whole)[:12])
@@ -136,10 +137,10 @@ def test_runs_that_hold_persons_out_are_tested_on_them_alone_unless_others_are_a
 
 def test_auto_and_what_it_resolves_to_are_the_same_request():
     cell = cells(seeds=[0])[0]
-    assert request_key(cell.config) == request_key(resolve(cell.config, "cuda", True))
-    assert resolve(cell.config, "cuda", True).training.precision == "bf16"
-    assert resolve(cell.config, "cuda", False).training.precision == "fp16"
-    assert resolve(cell.config, "cpu", False).training.precision == "fp32"
+    assert request_key(cell.config) == request_key(resolve(cell.config, "cuda", "bf16"))
+    assert resolve(cell.config, "cuda", "bf16").training.precision == "bf16"
+    assert resolve(cell.config, "cuda", "fp16").training.precision == "fp16"
+    assert resolve(cell.config, "cpu").training.precision == "fp32"
 
 
 def test_no_path_enters_the_id(tmp_path):
