@@ -14,6 +14,7 @@ class QAConv(Head):
     """QAConv: maxima of the cosines of all positions in both directions, batch norm, FC, batch norm."""
 
     numerics = 3
+    takes_16_bits = True
     offers_local_matches = True
 
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:

@@ -37,6 +37,7 @@ class TransMatcher(Head):
     """
 
     numerics = 5
+    takes_16_bits = True
     offers_local_matches = True
     published_options = MappingProxyType({"symmetric_prior": False})
 

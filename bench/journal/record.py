@@ -106,6 +106,8 @@ class TestResult(Settings):
     """Peak memory of the test: of the device where it is a GPU, else of the process."""
     pairs: Count
     """Scores computed; pairs / seconds["matching"] is the matching rate."""
+    block_parts: Count = 1
+    """Into how many parts blocks of pairs were cut in the end, because memory ran out; 1: it never did."""
     splits: list[SplitResult] = []
     """The single tests of a small set; [] for sets with one query list and one gallery."""
     split_source: str = ""

@@ -30,11 +30,11 @@ from bench.perf.streaming import made_up_test
 from bench.perf.works import LARGEST_TEST
 from bench.stopwatch import peak_bytes, reset_peak
 from bench.system.processes import Died
+from bench.testing.blocks import CPU_CACHE_FRIENDLY_BYTES, block_shape, score_all
 from bench.testing.device_memory import gpu_budget
-from bench.testing.evaluator import rank_chunk
 from bench.testing.lists import Lists
 from bench.testing.memory_budget import ScoringPlan, Work, plan_scoring
-from bench.testing.scoring import CPU_CACHE_FRIENDLY_BYTES, block_shape, score_all
+from bench.testing.ranking import rank_chunk
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
 from variants._base import Repr
 
@@ -186,7 +186,7 @@ def _test(row: StudyRow, model: Matcher, device: torch.device, folder: Path, sec
 
     def match(side: int) -> Callable[[], object]:
         query, gallery = (_repeated(some, min(side, most)) for most in (rows, columns))
-        return lambda: score_all(head, query, gallery, plan.block_bytes)
+        return lambda: score_all(head, query, gallery, plan.block_bytes, scoring=settings.scoring)
 
     matching = _grown(match, 2, max(rows, columns, 2), 4, seconds / 2, device)
     side = max(matching)

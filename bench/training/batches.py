@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,18 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.config import Augmentation
+from bench.data.ahead import ahead_on_device, moved
 from bench.data.tensors import Images, pick
 from bench.training.augment import augment
 
 RESIDENT_SHARE = 0.25
 """Share of a GPU's free memory, at the start of a training, up to which its images are kept there as uint8."""
-AHEAD = {"cuda": 2}
-"""Batches made ahead, by kind of device. None on a CPU: what a thread beside the training would compute with are the
-CPUs that the training has."""
 COPIED_AT_ONCE = 1024
 """Images copied to a GPU at a time, so that a memory-mapped file is never in memory as a whole."""
-
-Made = TypeVar("Made")
 
 
 class Batch(NamedTuple):
@@ -74,10 +67,10 @@ class Batches:
 
     def picked(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """The images [B, 3, H, W] uint8 at `positions` and their persons [B], on the device."""
-        ids = self._moved(torch.from_numpy(self.ids[positions]))
+        ids = moved(torch.from_numpy(self.ids[positions]), self.device)
         if self._resident is None:
-            return self._moved(torch.from_numpy(pick(self.images, positions))), ids
-        return self._resident.index_select(0, self._moved(torch.from_numpy(positions))), ids
+            return moved(torch.from_numpy(pick(self.images, positions)), self.device), ids
+        return self._resident.index_select(0, moved(torch.from_numpy(positions), self.device)), ids
 
     def changed(self, images: Tensor, epoch: int, first_position: int) -> Tensor:
         """Images as `picked` gives them, as float32 in [0, 1], changed at random as their places in the epoch say."""
@@ -90,49 +83,4 @@ class Batches:
         """
         size = batches.shape[1]
         steps = range(done, len(batches))
-        if self.device.type != "cuda":
-            return _ahead(lambda step: self.make(epoch, step * size, batches[step]), steps, 0)
-        return self._from_own_stream(lambda step: self.make(epoch, step * size, batches[step]), steps)
-
-    def _from_own_stream(self, make: Callable[[int], Batch], steps: Iterable[int]) -> Iterator[Batch]:
-        """What `make` gives for each step, made on a stream of its own and handed over to the caller's."""
-        stream = torch.cuda.Stream(self.device)
-        # What the caller's stream has written so far, such as the images kept on the device, is there for this one.
-        stream.wait_stream(torch.cuda.current_stream(self.device))
-
-        def on_stream(step: int) -> tuple[Batch, torch.cuda.Event]:
-            # Device and stream belong to a thread.
-            with torch.cuda.device(self.device), torch.cuda.stream(stream):
-                return make(step), stream.record_event()
-
-        with contextlib.closing(_ahead(on_stream, steps, AHEAD["cuda"])) as made:
-            for batch, event in made:
-                present = torch.cuda.current_stream(self.device)
-                present.wait_event(event)
-                for tensor in batch:
-                    tensor.record_stream(present)
-                yield batch
-
-    def _moved(self, tensor: Tensor) -> Tensor:
-        """On the device; to a GPU from pinned memory, so that the host goes on meanwhile."""
-        if self.device.type != "cuda":
-            return tensor.to(self.device)
-        return tensor.pin_memory().to(self.device, non_blocking=True)
-
-
-def _ahead(make: Callable[[int], Made], places: Iterable[int], most: int) -> Iterator[Made]:
-    """make(place) of each place in order, up to `most` of them made ahead by a thread; 0: each when it is asked for."""
-    if not most:
-        yield from map(make, places)
-        return
-    pool = ThreadPoolExecutor(1, "batches")
-    under_way: deque[Future[Made]] = deque()
-    try:
-        for place in places:
-            under_way.append(pool.submit(make, place))
-            if len(under_way) > most:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        return ahead_on_device(lambda step: self.make(epoch, step * size, batches[step]), steps, self.device)

@@ -25,7 +25,8 @@ from bench.progress import QUIET, Progress
 from bench.randomness import Stream, random_states, restore_random_states, torch_seeded
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
 from bench.testing.partial import PartialRows
-from bench.testing.scoring import PartialChunk, Scorer
+from bench.testing.score_log import PartialChunk
+from bench.testing.scoring import Scorer
 from bench.training.batches import Batch, Batches
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
 from bench.training.optimizer import Optimizer, StepOutcome
@@ -211,8 +212,8 @@ class Trainer:
         settings, unread = self.config.evaluation, Stopwatch(self.model.device)
         key = digest([epoch, self.model.weights_hash()])
         scorer = Scorer(self.model, self.images, chosen, chosen, settings, unread, self.folder, self.pulse, key)
-        partial = PartialRows(self.folder / "partial-sampling.npz", key)
-        rows, seconds, chunk = partial.load()
+        partial = self._partial_sampling(key)
+        rows, seconds = partial.load()
         parts = [rows] if rows is not None else []
         self.watch.add(seconds)
         before = self.watch.so_far()["sampling"] - seconds.get("sampling", 0.0)
@@ -225,17 +226,20 @@ class Trainer:
         done = sum(map(len, parts))
         what = f"sample for epoch {epoch + 1}"
         with self.progress.bar(self.sampler.among**2, what, "pair", done * self.sampler.among) as bar:
-            for first, scores in scorer.chunks(done, chunk, bar.update, keep):
+            for first, scores in scorer.chunks(done, partial.log.fill, bar.update, keep):
                 parts.append(self.sampler.neighbours(scores.numpy(), first))
         scorer.close()
         return np.concatenate(parts)
+
+    def _partial_sampling(self, key: str) -> PartialRows:
+        return PartialRows(self.folder / "partial-sampling.npz", key)
 
     def _save(self) -> str:
         """Store all that going on takes; returns a name of the place."""
         self._settle()
         with self.watch.phase("saving"):
             save_checkpoint(self.folder / CHECKPOINT, self._state())
-        (self.folder / "partial-sampling.npz").unlink(missing_ok=True)
+        self._partial_sampling("").delete()
         return f"step {self._steps_done()}" + ("" if self.epoch is None else " of a sampled epoch")
 
     def _state(self) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from bench.config import Augmentation
+from bench.data.ahead import ahead
 from bench.data.tensors import as_float
-from bench.training.batches import Batches, _ahead
+from bench.training.batches import Batches
 
 
 @pytest.fixture
@@ -44,13 +45,13 @@ def test_a_cpu_keeps_no_images_of_its_own(batches):
 
 @pytest.mark.parametrize("most", [0, 1, 3, 20])
 def test_what_is_made_ahead_comes_in_order(most):
-    with contextlib.closing(_ahead(lambda place: place**2, range(9), most)) as made:
+    with contextlib.closing(ahead(lambda place: place**2, range(9), most)) as made:
         assert list(made) == [place**2 for place in range(9)]
 
 
 def test_no_more_is_made_ahead_than_said():
     asked: list[int] = []
-    with contextlib.closing(_ahead(lambda place: asked.append(place) or place, range(100), 2)) as made:
+    with contextlib.closing(ahead(lambda place: asked.append(place) or place, range(100), 2)) as made:
         assert next(made) == 0
     assert len(asked) <= 3
 
@@ -61,7 +62,7 @@ def test_a_fault_of_the_thread_is_raised_where_its_batch_is_asked_for():
             raise OSError("the disk is gone")
         return place
 
-    with contextlib.closing(_ahead(make, range(9), 3)) as made:
+    with contextlib.closing(ahead(make, range(9), 3)) as made:
         assert [next(made), next(made)] == [0, 1]
         with pytest.raises(OSError, match="the disk is gone"):
             next(made)
@@ -76,7 +77,7 @@ def test_the_thread_has_ended_once_the_batches_are_closed():
         going_on.wait(5)
         return place
 
-    made = _ahead(make, range(9), 2)
+    made = ahead(make, range(9), 2)
     first = threading.Thread(target=lambda: next(made))
     first.start()
     assert begun.wait(5)
