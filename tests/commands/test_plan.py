@@ -7,6 +7,7 @@ import torch
 
 from bench.commands import plan as command
 from bench.perf.tiles import Tiles
+from bench.report.forecast import _span
 
 TILES = Tiles(
     batch=8, timed=8, step=0.5, image=0.01, pair=1e-5, ranked={24: 1e-3, 27: 1e-3, 5332: 0.1, 15913: 0.1},
@@ -79,3 +80,10 @@ def test_wrong_use_is_one_sentence(played, bench, tmp_path, words, told):
     given = [] if "--device" in words else ["--device", "cpu"]
     found = bench("plan", "--variants", "cosine", "--data-dir", tmp_path, *given, *words)
     assert found.code == 2 and told in found.err and found.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.5, "500 ms"), (90.0, "90 s"), (600.0, "10 min"), (9000.0, "2.5 h"), (72e4, "200 h")]
+)
+def test_long_times_are_in_minutes_and_hours(seconds, said):
+    assert _span(seconds) == said
