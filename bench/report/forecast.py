@@ -9,7 +9,8 @@ from bench.report.speed_parts import duration
 from bench.running.forecast import Forecast, image_bytes
 
 NOTES = (
-    "Projected from tiles timed just now, on the machine as busy as it was, with random weights and pixels. runs: with something left to do; "
+    "Projected from tiles timed just now, on the machine as busy as it was, with random weights and pixels. "
+    "runs: with something left to do; "
     "what is finished is left out. step, sampling, test: one step, all epochs' sampling and one test of one run.",
     "Left out: decoding images, starting and saving. Runs that share a machine slow each other down.",
     "memory: the peak of one run. disk: networks that are kept, ranked lists, and what one run needs meanwhile.",
