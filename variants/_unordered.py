@@ -20,45 +20,45 @@ class UnorderedPairs:
         self._upper = first * images + second
         self._lower = second * images + first
         self._place = (low * (2 * images - 1 - low) // 2 + high).flatten()
-        self._first_is_low = (place[:, None] <= place).flatten()
-        self._differ = first != second
-        self.counts = 1 + self._differ.long()
+        self._first_is_high = (place[:, None] > place).flatten()
+        self._equal = first == second
+        self.counts = 2 - self._equal.long()
         """[n]: how many of all B x B pairs each one stands for."""
 
     def of(self, table: Tensor) -> Tensor:
         """What [B, B, ...] holds for each of the pairs: [n, ...]."""
-        return _Taken.apply(table.flatten(0, 1), self._upper, self._place, self._first_is_low)
+        return _Taken.apply(table.flatten(0, 1), self._upper, self._place, self._first_is_high)
 
     def to_all(self, values: Tensor) -> Tensor:
         """Values of the pairs [n, ...] for all pairs of images, row by row: [B * B, ...]."""
-        return _Spread.apply(values, self._place, self._upper, self._lower, self._differ)
+        return _Spread.apply(values, self._place, self._upper, self._lower, self._equal)
 
 
 class _Taken(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, table: Tensor, upper: Tensor, place: Tensor, first_is_low: Tensor) -> Tensor:
-        ctx.save_for_backward(place, first_is_low)
+    def forward(ctx, table: Tensor, upper: Tensor, place: Tensor, first_is_high: Tensor) -> Tensor:
+        ctx.save_for_backward(place, first_is_high)
         return table.index_select(0, upper)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        place, first_is_low = ctx.saved_tensors
-        return _where(first_is_low, grad.index_select(0, place)), None, None, None
+        place, first_is_high = ctx.saved_tensors
+        return _without(first_is_high, grad.index_select(0, place)), None, None, None
 
 
 class _Spread(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values: Tensor, place: Tensor, upper: Tensor, lower: Tensor, differ: Tensor) -> Tensor:
-        ctx.save_for_backward(upper, lower, differ)
+    def forward(ctx, values: Tensor, place: Tensor, upper: Tensor, lower: Tensor, equal: Tensor) -> Tensor:
+        ctx.save_for_backward(upper, lower, equal)
         return values.index_select(0, place)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        upper, lower, differ = ctx.saved_tensors
-        turned = _where(differ, grad.index_select(0, lower))
+        upper, lower, equal = ctx.saved_tensors
+        turned = _without(equal, grad.index_select(0, lower))
         return grad.index_select(0, upper) + turned, None, None, None, None
 
 
-def _where(chosen: Tensor, values: Tensor) -> Tensor:
-    """Values [m, ...] where `chosen` [m], else 0."""
-    return torch.where(chosen.view(-1, *[1] * (values.dim() - 1)), values, 0)
+def _without(left_out: Tensor, values: Tensor) -> Tensor:
+    """Values [m, ...], 0 where `left_out` [m]."""
+    return values.masked_fill_(left_out.view(-1, *[1] * (values.dim() - 1)), 0)

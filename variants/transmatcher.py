@@ -140,8 +140,12 @@ class TransMatcher(Head):
         return products
 
     def pair_bytes(self, training: bool = False) -> int:
-        """Those of the maxima: hidden layers come in small blocks, too."""
-        return maxima_bytes(self.tokens)
+        """Those of the maxima: hidden layers come in small blocks, too. In training, of each level, the positions of
+        the maxima in 16 bits, four forms of half of the maxima, and half of the hidden layer, which a GPU keeps."""
+        if not training:
+            return maxima_bytes(self.tokens)
+        hidden = sum(decoder.fc2.out_features for decoder in self.decoder if isinstance(decoder.fc2, nn.Linear))
+        return len(self.decoder) * 20 * self.tokens + 4 * hidden
 
     def pair_parameters(self) -> set[str]:
         return self._names_under("decoder.", "norm.")

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from variants.kernels.choice import kernel_name
+
 BLOCK_ENTRIES = 2**21
 """Entries of the hidden layer that are held at a time (8 MB in float32); the backward pass computes it again."""
 
 GPU_BLOCK_ENTRIES = 2**24
-"""The same in scoring on a GPU, which small products leave idle (64 MB in float32)."""
+"""The same in scoring on a GPU without the Triton kernel: small products leave it idle (64 MB in float32)."""
 
 GPU_TRAINING_ENTRIES = 2**27
 """The same in training on a GPU (512 MB in float32): a hidden layer of no more is kept and not computed again."""
@@ -26,7 +28,7 @@ def exact_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def normed_linear(values: Tensor, norm: nn.BatchNorm1d | None, linear: nn.Linear) -> Tensor:
-    """linear(norm(values)) for values [..., T], a norm of one channel over all of them or none, linear T -> 1: [..., 1].
+    """linear(norm(values)), [..., 1], for values [..., T]; a norm of one channel over all of them or none; T -> 1.
 
     As `exact_linear`, without the normed values: mean and variance become part of the linear layer. Raises ValueError
     in training if there is only one value.
@@ -72,12 +74,55 @@ def normed_mlp(
         centre, weight, bias = _folded(moments, before, first, norm, dtype)
         if moments is not None:
             rows, centre = moments.centred.to(rows.dtype), None
+    if (
+        rows.device.type == "cuda"
+        and rows.dtype == torch.float32
+        and centre is not None
+        and not torch.is_grad_enabled()
+    ):
+        return _scores(rows, centre, weight, bias, last.weight.float(), last.bias.float(), _precision())
     if not torch.is_autocast_enabled(rows.device.type):
         weight, bias = weight.to(rows.dtype), bias.to(rows.dtype)
     inputs = (centre, weight, bias, last.weight, last.bias)
     blocks = rows.split(_rows_at_a_time(rows, len(weight)))
     run = _checkpointed if torch.is_grad_enabled() and not _keeps(rows, len(weight)) else _block
     return torch.cat([run(block, *inputs) for block in blocks]) if len(blocks) > 1 else run(rows, *inputs)
+
+
+@torch.library.custom_op("pairbench::mlp", mutates_args=())
+def _scores(
+    rows: Tensor, centre: Tensor, weight: Tensor, bias: Tensor, last_weight: Tensor, last_bias: Tensor, precision: str
+) -> Tensor:
+    """relu((rows - centre) @ weight^T + bias) @ last_weight^T + last_bias on a GPU, all float32: [M, T] -> [M, 1].
+
+    `precision` of the first product: "tf32x3" (float32 to about the last bit), "tf32", "bf16" or "fp16".
+    """
+    if kernel_name(rows.device) == "triton":
+        from variants.kernels import mlp_triton
+
+        return mlp_triton.scores(rows, centre, weight, bias, last_weight, last_bias, precision)
+    dtype = _DTYPES.get(precision, torch.float32)
+    weight, bias = weight.to(dtype), bias.to(dtype)
+    with torch.autocast(rows.device.type, enabled=False):
+        blocks = rows.split(_rows_at_a_time(rows, len(weight)))
+        hidden = (F.linear((block - centre).to(dtype), weight, bias).relu_() for block in blocks)
+        return torch.cat([exact_linear(block, last_weight, last_bias) for block in hidden])
+
+
+@_scores.register_fake
+def _(rows: Tensor, *_: Tensor | str) -> Tensor:
+    return rows.new_empty(len(rows), 1)
+
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def _precision() -> str:
+    """Of products that score on a GPU: what autocast or TF32 allow, else float32 on its matrix units."""
+    if torch.is_autocast_enabled("cuda"):
+        dtype = torch.get_autocast_dtype("cuda")
+        return next((name for name, kind in _DTYPES.items() if kind == dtype), "tf32x3")
+    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "tf32x3"
 
 
 class _Moments(NamedTuple):
