@@ -20,10 +20,10 @@ from bench.study.definition import (
     data_root,
     load_preset,
     load_study,
-    parse_seeds,
     study_name,
 )
 from bench.study.plan import Cell, plan
+from bench.study.seeds import parse_seeds
 from bench.system.paths import expand
 
 MOST_SECONDS = 1_000_000

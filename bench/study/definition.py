@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bench.config import MOST_SEED, Option, Recipe, Settings, keys_of, merge, nearest, one_of, validate
+from bench.config import Option, Recipe, Settings, keys_of, merge, nearest, one_of, validate
 from bench.errors import UserError
 from bench.study.published import PublishedTable, load_published
 from bench.system.paths import expand
@@ -203,20 +203,3 @@ def _yaml_names(package: str) -> list[str]:
 
 def _read_yaml(package: str, name: str) -> dict[str, Any]:
     return read_yaml(resources.files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
-
-
-def parse_seeds(text: str) -> list[int]:
-    """ "4" is seeds 0 to 3; "0,3" is those two; "3," is seed 3 alone. Raises UserError for anything else."""
-    try:
-        numbers = [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
-        raise UserError(f"--seeds takes a number of seeds (4) or a list of them (0,3), not {text!r}")
-    if "," not in text and numbers[0] > MOST_SEEDS:
-        raise UserError(
-            f"--seeds {text} asks for that many seeds, {MOST_SEEDS} are the most; for the one seed say {text.strip()},"
-        )
-    if max(numbers) > MOST_SEED:
-        raise UserError(f"--seeds takes seeds up to {MOST_SEED}, not {text[:40]}")
-    return sorted(set(numbers)) if "," in text else list(range(numbers[0]))
