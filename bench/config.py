@@ -158,7 +158,7 @@ class Evaluation(Settings):
 
     memory_gib: float = Field(2.0, gt=0, le=1_000_000)
     """Memory that scoring may take beside the network, what that needs to encode a batch, and an operator's scratch
-    memory, which is some tens of MiB whatever the numbers of images. On a GPU, of the machine's memory: scores."""
+    memory, which is some tens of MiB whatever the numbers of images. On a GPU it is the host's, for scores."""
     gpu_memory_gib: float | None = Field(None, gt=0, le=1_000_000)
     """The same of a GPU's own memory: representations and blocks of pairs. None: three quarters of what is free."""
     batch: int = Field(64, ge=1, le=100_000)

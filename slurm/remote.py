@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.running.jobs import ClusterSettings, Job, JobPlace, Queue
+from bench.running.jobs import ClusterSettings, HandedOver, Job, JobPlace, Queue
 from slurm import queue
 from slurm.gpus import USUAL, precision_of
 from slurm.resources import Resources, ResourceTable
@@ -51,8 +51,8 @@ class SlurmCluster:
         """The sbatch scripts, each with the cells of its array."""
         return self._submission.scripts(tasks)
 
-    def submit(self, tasks: Sequence[CellTask]) -> str:
-        """Submit arrays. Raises UserError with SLURM's words where one is refused; those before it stay."""
+    def submit(self, tasks: Sequence[CellTask]) -> HandedOver:
+        """Submit arrays, as far as there is room. Raises UserError with SLURM's words where one is refused."""
         return self._submission.submit(tasks)
 
     @cached_property

@@ -66,6 +66,11 @@ class Resources(Settings):
                 raise ValueError(f"sbatch: --{name} is set by bench itself")
         return value
 
+    @property
+    def counted_by(self) -> tuple[str | None, ...]:
+        """What SLURM counts a user's jobs by, to say that there are as many as there may be."""
+        return self.account, self.qos, self.partition
+
     def sbatch_options(self) -> dict[str, str | bool]:
         """Options that Submitit has no word for, as option -> value."""
         options: dict[str, str | bool] = {"requeue": True}

@@ -106,6 +106,8 @@ class TestResult(Settings):
     """Peak memory of the test: of the device where it is a GPU, else of the process."""
     pairs: Count
     """Scores computed; pairs / seconds["matching"] is the matching rate."""
+    block_parts: Count = 1
+    """Into how many parts blocks of pairs were cut in the end, because memory ran out; 1: it never did."""
     splits: list[SplitResult] = []
     """The single tests of a small set; [] for sets with one query list and one gallery."""
     split_source: str = ""
@@ -122,10 +124,8 @@ class TestResult(Settings):
         """Sample standard deviations over the splits; None for fewer than two."""
         if len(self.splits) < 2:
             return None
-        return Level(
-            rank1=statistics.stdev(split.rank1 for split in self.splits),
-            mAP=statistics.stdev(split.mAP for split in self.splits),
-        )
+        shares = ("rank1", "mAP")
+        return Level(**{name: statistics.stdev(getattr(split, name) for split in self.splits) for name in shares})
 
 
 class Failure(Settings):

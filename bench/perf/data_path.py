@@ -20,7 +20,7 @@ from bench.config import Augmentation
 from bench.data import ImageRecord
 from bench.data.cache import load_images
 from bench.data.dataset import Dataset
-from bench.data.tensors import pick, to_float
+from bench.data.tensors import pick
 from bench.perf.measure import seconds_of
 from bench.progress import QUIET
 from bench.training.augment import Change, augment, draw_change
@@ -75,7 +75,7 @@ def measure_data_path(
             settings = Augmentation()
 
             def suite(positions: NDArray[np.int64]) -> Tensor:
-                some = to_float(pick(cached, positions), device)
+                some = torch.from_numpy(pick(cached, positions)).to(device)
                 return augment(some, settings, seed, 1, int(positions[0]))
 
             def one_by_one(positions: NDArray[np.int64]) -> Tensor:

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from bench.computing import compute_as_runs_do
-from bench.data.tensors import pick, to_float
 from bench.network.matcher import Matcher
 from bench.perf.measure import in_fresh_process, interleave, seconds_of
 from bench.perf.peak import why_it_failed
@@ -22,15 +21,18 @@ from bench.perf.records import Breakdown, Part
 from bench.perf.rows import StudyRow, made_up_images, persons_of
 from bench.stopwatch import peak_bytes, reset_peak
 from bench.system.processes import Died
-from bench.training.augment import augment
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
 from bench.training.trainer import Trainer
 
 PARTS = ("pick", "augment", "backbone", "encode", "match", "backward", "optimiser")
-"""Of a step, in their order. pick: images read, copied to the device, made float; match: with the loss."""
+"""Of a step, in their order. pick: images read and copied to the device; match: with the loss. On a GPU the first two
+are made ahead, beside the step before."""
 
 BATCHES = 4
 """Made-up batches through which the steps go in turn."""
+
+MOST_STEPS = 10_000
+"""How often they go through them at most."""
 
 Result = TypeVar("Result")
 
@@ -110,28 +112,29 @@ class Steps:
         self.batches = (self.batches[:, None] * training.images + np.arange(training.images)).reshape(BATCHES, size)
         self.model: Matcher = row.model(device).train()
         self.trainer = Trainer(self.model, self.config, images, self.ids, folder)
+        self.trainer.batches.keep_on_device()
+        self._ready = self.trainer.batches.of_epoch(0, np.tile(self.batches, (MOST_STEPS, 1)))
 
     def whole(self) -> float:
         """One step by the trainer itself; returns its loss."""
-        loss, _, _ = self.trainer._step(0, *self._next())
-        return loss
+        self.trainer.step(next(self._ready), "a measured step")
+        return self.trainer.optimizer.settle().loss
 
     def by_parts(self) -> Laps:
         """One step in the trainer's order, with the GPU waited for between its parts."""
         laps, (first, positions) = Laps(self.device), self._next()
         model, trainer = self.model, self.trainer
-        settings = self.config.training.augmentation
-        images = laps.time("pick", lambda: to_float(pick(trainer.images, positions), self.device))
-        images = laps.time("augment", lambda: augment(images, settings, self.config.seed, 0, first))
+        images, ids = laps.time("pick", lambda: trainer.batches.picked(positions))
+        images = laps.time("augment", lambda: trainer.batches.changed(images, 0, first))
         with model.autocast():
             maps = laps.time("backbone", lambda: model.backbone(images))
             found = laps.time("encode", lambda: model.head.encode(maps))
             scores = laps.time("match", lambda: model.head.match(found, found))
-        ids = torch.from_numpy(self.ids[positions]).to(self.device)
         loss, hit = laps.time("match", lambda: pairwise_matching_loss(scores.float(), ids))
         mean = laps.time("match", lambda: mean_of_finite(loss))
         laps.time("backward", lambda: trainer.optimizer.backward(mean))
-        laps.loss, _, _ = laps.time("optimiser", lambda: trainer.optimizer.update(mean, hit, "a measured step"))
+        laps.time("optimiser", lambda: trainer.optimizer.update(mean, hit, "a measured step"))
+        laps.loss = trainer.optimizer.settle().loss
         return laps
 
     def _next(self) -> tuple[int, NDArray[np.int64]]:

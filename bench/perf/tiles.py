@@ -21,7 +21,6 @@ from torch import Tensor
 from bench.computing import compute_as_runs_do
 from bench.config import CellConfig
 from bench.network.matcher import Matcher
-from bench.perf.kept import kept_by_a_step
 from bench.perf.measure import in_fresh_process, seconds_of
 from bench.perf.peak import why_it_failed
 from bench.perf.rows import StudyRow, made_up_images
@@ -36,6 +35,7 @@ from bench.testing.lists import Lists
 from bench.testing.memory_budget import ScoringPlan, Work, plan_scoring
 from bench.testing.scoring import CPU_CACHE_FRIENDLY_BYTES, block_shape, score_all
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
+from bench.training.memory import predicted_training_bytes
 from variants._base import Repr
 
 FEWEST_PERSONS = 2
@@ -141,7 +141,7 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
 
 
 def _counted(config: CellConfig, head: str, device: torch.device) -> int:
-    return kept_by_a_step(config, head, device.type).total
+    return predicted_training_bytes(config, head, device.type)
 
 
 def _matching(

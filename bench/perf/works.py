@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,9 +17,9 @@ from torch import Tensor
 
 import variants
 from bench.config import Evaluation
+from bench.testing.blocks import CPU_CACHE_FRIENDLY_BYTES, score_all
 from bench.testing.memory_budget import Work as ScoringWork
 from bench.testing.memory_budget import plan_scoring
-from bench.testing.scoring import CPU_CACHE_FRIENDLY_BYTES, score_all
 from variants._base import Head, Product, Repr
 from variants.kernels import dense_maxima, maxima, maxima_bytes, maxima_products
 
@@ -143,7 +144,7 @@ def _prepare_operator(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
     query, other, prior = operands(work, queries, 1 if training else gallery)
     other = query if training else other
     leaves = [query.requires_grad_(), prior.requires_grad_()] if training else []
-    compute = maxima if work.form == "ours" else dense_maxima
+    compute = partial(maxima, symmetric_prior=True) if work.form == "ours" else dense_maxima
     weights = _draw(queries, gallery, 2, work.tokens, seed=4).to(work.device) if training else None
 
     def run() -> Tensor:

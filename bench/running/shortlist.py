@@ -27,8 +27,9 @@ from bench.journal.shortlists import ShortlistPoint, ShortlistRecord
 from bench.network.matcher import Matcher
 from bench.progress import Progress
 from bench.stopwatch import Stopwatch
+from bench.testing.blocks import score_all
 from bench.testing.metrics import QueryRanks, summarise
-from bench.testing.scoring import Scorer, score_all
+from bench.testing.scoring import Scorer
 from bench.testing.searching import find_best, find_best_among
 from bench.testing.shortlist import lengths, rank_shortlists
 from variants._base import Repr

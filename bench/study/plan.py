@@ -13,7 +13,6 @@ from typing import Any
 
 import variants
 from bench.config import (
-    HALVES,
     HELD_OUT,
     MOST_SEED,
     MOST_THREADS,
@@ -38,13 +37,8 @@ from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.record import Record, Started
 from bench.study.definition import MOST_SEEDS, Preset, Row, Study, load_study, study_names
+from bench.study.numerics import numerics_of
 from bench.system.paths import expand
-
-TRAINER_NUMERICS = 3
-"""Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
-
-SCORING_NUMERICS = 2
-"""Raised whenever scoring in 16 bits changes a run's numbers; it is in the identity of runs that do so."""
 
 LATER_KEYS = ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib", "tf32")
 """Keys that are in a run's identity only where they are not what they are by default: older runs keep their names."""
@@ -230,12 +224,6 @@ def resolves(asked: CellConfig, has: CellConfig) -> bool:
     threads = has.threads == "auto" or asked.threads in ("auto", has.threads)
     tf32 = has.tf32 == asked.tf32 or has.threads != "auto"
     return threads and tf32 and asked.training.precision in ("auto", has.training.precision)
-
-
-def numerics_of(info: variants.HeadInfo, config: CellConfig) -> dict[str, int]:
-    """Versions of the code that makes a run's numbers."""
-    versions = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
-    return {**versions, "scoring": SCORING_NUMERICS} if config.evaluation.scoring in HALVES else versions
 
 
 def _describe(head: str) -> variants.HeadInfo:

@@ -27,8 +27,9 @@ def gpu_budget(settings: Evaluation, device: torch.device) -> int | None:
     asked = int(settings.gpu_memory_gib * 2**30)
     if asked > total:
         raise UserError(
-            f"evaluation.gpu_memory_gib={settings.gpu_memory_gib:g} is more than {device} has ({total / 2**30:.1f} GiB,"
-            f" of which {free / 2**30:.1f} are free); ask for less, or leave it out for three quarters of what is free"
+            f"evaluation.gpu_memory_gib={settings.gpu_memory_gib:g} is more than {device} has "
+            f"({total / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free); ask for less, or leave it out for three "
+            "quarters of what is free"
         )
     return asked
 
