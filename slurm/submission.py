@@ -51,7 +51,8 @@ class Submission:
             text = executor._make_submission_file_text(executor._submitit_command_str, "dry-run")
             cells = "\n".join(f"#   {place}: {task.cell}" for place, task in enumerate(array.tasks))
             waits = f"# waits for array {array.after + 1} to end\n" if array.after is not None else ""
-            found.append(f"# array {number + 1}, its jobs:\n{cells}\n{waits}{text}")
+            asked = f"# memory {array.resources.memory or 'not limited'}, {self._time_words(array)}\n"
+            found.append(f"# array {number + 1}, its jobs:\n{cells}\n{waits}{asked}{text}")
         return found
 
     def submit(self, tasks: Sequence[CellTask]) -> HandedOver:
@@ -101,8 +102,14 @@ class Submission:
             under_way.full.add(array.resources.counted_by)
         under_way.left += waiting
 
+    def _time_words(self, array: JobArray) -> str:
+        """Where the time limit is from: what this machine would need says nothing of a node."""
+        if self._table.time_is_own:
+            return f"time {array.resources.time}"
+        return f"time {array.resources.time}, not predicted here; `bench plan` in a job on such a node predicts it"
+
     def _arrays(self, tasks: Sequence[CellTask]) -> list[JobArray]:
-        return plan_arrays(tasks, self._table.of, queue.max_array_size(), self._max_parallel)
+        return plan_arrays(tasks, self._table.for_task, queue.max_array_size(), self._max_parallel)
 
     def _folder(self, name: str) -> Path:
         return submission_folder(self._results, name)

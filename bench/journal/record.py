@@ -27,11 +27,8 @@ from bench.errors import CellFailed
 from bench.journal.reading import Unreadable, as_json, listed, read_json
 from bench.system.locks import try_lock
 
-RECORD = "record.json"
-STARTED = "started.json"
-LOG = "log.jsonl"
-CHECKPOINT = "checkpoint.pt"
-LOCK = ".lock"
+RECORD, STARTED, LOG = "record.json", "started.json", "log.jsonl"
+CHECKPOINT, LOCK = "checkpoint.pt", ".lock"
 
 Share = Annotated[float, Field(ge=0, le=1.001)]
 """Of 1, which rounding may exceed."""

@@ -98,11 +98,12 @@ class Laps:
 class Steps:
     """Training steps of a row, one after the other, on made-up images in `folder`."""
 
-    def __init__(self, row: StudyRow, device: torch.device, folder: Path, persons: int | None = None) -> None:
-        """`persons` of a batch, by default those of the row's configuration."""
+    def __init__(self, row: StudyRow, device: torch.device, folder: Path, few: tuple[int, int] | None = None) -> None:
+        """`few` are persons, and images of each, that a batch has at most; by default those of the configuration."""
         training = row.config.training
-        if persons is not None:
-            training = training.model_copy(update={"persons": persons})
+        if few is not None:
+            persons, images = min(few[0], training.persons), min(few[1], training.images)
+            training = training.model_copy(update={"persons": persons, "images": images})
         self.config = row.config.model_copy(update={"training": training})
         size = training.persons * training.images
         self.device, self.done = device, 0

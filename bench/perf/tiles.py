@@ -32,14 +32,14 @@ from bench.stopwatch import peak_bytes, reset_peak
 from bench.system.processes import Died
 from bench.testing.blocks import CPU_CACHE_FRIENDLY_BYTES, block_shape, score_all
 from bench.testing.device_memory import gpu_budget
-from bench.testing.evaluator import rank_chunk
 from bench.testing.lists import Lists
 from bench.testing.memory_budget import ScoringPlan, Work, plan_scoring
+from bench.testing.ranking import rank_chunk
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
 from variants._base import Repr
 
-FEWEST_PERSONS = 2
-"""Of a batch."""
+FEW = 2, 2
+"""Persons of the smallest batch, and images of each."""
 RANKED = 8
 """Queries that are ranked to know how long one takes."""
 ENCODED = 8
@@ -111,14 +111,14 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
     """The network, and seconds and bytes of a training step."""
     training = row.config.training
     batch = training.persons * training.images
-    steps = Steps(row, device, folder, min(FEWEST_PERSONS, training.persons))
+    steps = Steps(row, device, folder, FEW)
     timed = len(steps.batches[0])
     missing = _counted(row.config, row.head, device) - _counted(steps.config, row.head, device)
     steps.whole()
     reset_peak(device)
-    step = seconds_of(steps.whole, device)
+    laps = steps.by_parts()
+    step = sum(laps.seconds.values())
     if timed < batch:
-        laps = steps.by_parts()
         matching = _matching(steps.model, row, timed, batch, seconds * MATCH_SHARE, device)
         most = max(matching)
         # What is left of a small step goes with its images, but for the optimiser.

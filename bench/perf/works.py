@@ -18,6 +18,7 @@ from torch import Tensor
 import variants
 from bench.config import Evaluation
 from bench.testing.blocks import CPU_CACHE_FRIENDLY_BYTES, score_all
+from bench.testing.device_memory import gpu_budget
 from bench.testing.memory_budget import Work as ScoringWork
 from bench.testing.memory_budget import plan_scoring
 from variants._base import Head, Product, Repr
@@ -88,7 +89,8 @@ def fitting_batch(head: Head, wanted: int, memory: int) -> int:
 
 def block_bytes(pair_bytes: int, bytes_per_image: int, device: torch.device) -> int:
     """Working memory of a call of `match` in a run's test of the largest published set."""
-    plan = plan_scoring(ScoringWork(*LARGEST_TEST, bytes_per_image, pair_bytes), int(Evaluation().memory_gib * 2**30))
+    settings, work = Evaluation(), ScoringWork(*LARGEST_TEST, bytes_per_image, pair_bytes)
+    plan = plan_scoring(work, int(settings.memory_gib * 2**30), gpu=gpu_budget(settings, device))
     return min(plan.block_bytes, CPU_CACHE_FRIENDLY_BYTES) if device.type == "cpu" else plan.block_bytes
 
 

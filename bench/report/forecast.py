@@ -9,7 +9,8 @@ from bench.report.speed_parts import duration
 from bench.running.forecast import Forecast, image_bytes
 
 NOTES = (
-    "Projected from tiles that were timed just now, with random weights and pixels. runs: with something left to do; "
+    "Projected from tiles timed just now, on the machine as busy as it was, with random weights and pixels. "
+    "runs: with something left to do; "
     "what is finished is left out. step, sampling, test: one step, all epochs' sampling and one test of one run.",
     "Left out: decoding images, starting and saving. Runs that share a machine slow each other down.",
     "memory: the peak of one run. disk: networks that are kept, ranked lists, and what one run needs meanwhile.",
@@ -74,10 +75,10 @@ def _row(item: Forecast, tests: Sequence[str], on_gpu: bool, footnotes: Footnote
         marks = (footnotes.mark(PROJECTED.format(timed=item.tiles.timed, batch=item.tiles.batch)),)
     yield Text(("~" if item.projected else "") + duration(item.step), marks)
     yield Text(f"{load.steps:,}")
-    yield Text(duration(item.sampling))
+    yield Text(_span(item.sampling))
     for name in tests:
         known = _known(load.tests[name].known, footnotes) if name in load.tests else ()
-        yield Text(duration(item.tests[name]) if name in item.tests else "", known)
+        yield Text(_span(item.tests[name]) if name in item.tests else "", known)
     yield Text(_hours(item.seconds))
     if on_gpu:
         yield Text(_gib(item.device_bytes))
@@ -102,6 +103,13 @@ def _spilled(found: Sequence[Forecast]) -> int:
 
 def _known(known: str, footnotes: Footnotes) -> tuple[str, ...]:
     return () if known == "found" else (footnotes.mark(PUBLISHED if known == "published" else STANDIN),)
+
+
+def _span(seconds: float) -> str:
+    """Seconds up to two minutes, minutes up to two hours."""
+    if seconds < 120:
+        return duration(seconds)
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{_hours(seconds)} h"
 
 
 def _hours(seconds: float) -> str:
