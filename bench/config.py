@@ -137,6 +137,9 @@ class Training(Settings):
     """Largest gradient norm of each of the two parameter groups [P, I]; null for no clipping."""
     precision: Precision | Literal["auto"] = "auto"
     """"auto" is resolved, before the run's id is made, to what the GPU computes in by itself; to fp32 elsewhere."""
+    compile: bool = False
+    """Whether training steps go through a compiled backbone, on a GPU with channels last. It changes last bits, takes a
+    C++ compiler, and some minutes at the start of a run [C]."""
     augmentation: Augmentation = Augmentation()
 
     @field_validator("clip", mode="before")

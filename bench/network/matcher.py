@@ -59,9 +59,9 @@ class Matcher(nn.Module):
         kind = _AUTOCAST.get(self.precision)
         return torch.autocast(self.device.type, kind) if kind else contextlib.nullcontext()
 
-    def encode(self, images: Tensor) -> Repr:
-        """[B, 3, H, W] in [0, 1] -> what the head keeps of each image."""
-        return self.head.encode(self.backbone(images))
+    def encode(self, images: Tensor, backbone: Callable[[Tensor], Tensor] | None = None) -> Repr:
+        """[B, 3, H, W] in [0, 1] -> what the head keeps of each image. `backbone`: the own one in another form."""
+        return self.head.encode((backbone or self.backbone)(images))
 
     @torch.inference_mode()
     def encode_all(

@@ -39,7 +39,13 @@ from bench.study.definition import Preset, Row, Study, load_study, study_names
 from bench.study.numerics import numerics_of
 from bench.system.paths import expand
 
-LATER_KEYS = ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib", "tf32")
+LATER_KEYS = (
+    "training.sampled_persons",
+    "training.held_out_persons",
+    "training.compile",
+    "evaluation.gpu_memory_gib",
+    "tf32",
+)
 """Keys that are in a run's identity only where they are not what they are by default: older runs keep their names."""
 
 LARGE_SETS = ("cuhk03", "market", "msmt")
