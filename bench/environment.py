@@ -51,7 +51,7 @@ def available_memory(root: Path = Path("/")) -> int:
     except (OSError, ValueError):
         pass
     granted = (left for folder in _control_groups(root, "memory") for left in _memory_left(folder))
-    return max(0, min(free, *granted))
+    return max(0, min([free, *granted]))
 
 
 def triton_cache(root: Path = Path("/")) -> str | None:

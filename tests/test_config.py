@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from bench.config import CellConfig, Recipe, Training, digest, parse_overrides, validate
 from bench.errors import UserError
 from bench.study.definition import load_preset, load_study
-from bench.study.plan import cell_id, parse_seeds, plan, resolve
+from bench.study.plan import cell_id, plan, resolve
+from bench.study.seeds import parse_seeds
 from bench.values import read_yaml
 from slurm.resources import ResourceTable
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import variants
+from bench.computing import out_of_memory
 from bench.config import HALVES, CellConfig, Scoring
 from bench.data.ahead import picked
 from bench.data.tensors import Images, as_float
@@ -138,7 +139,9 @@ class Matcher(nn.Module):
             with self.autocast() if half else contextlib.nullcontext():
                 found = self.encode(as_float(pixels))
             return Repr(**{name: tensor.to(dtype) for name, tensor in found.items()})
-        except torch.OutOfMemoryError:
+        except Exception as fault:
+            if not out_of_memory(fault):
+                raise
             return None
 
     def clip_groups(self) -> list[list[nn.Parameter]]:

@@ -51,6 +51,7 @@ def _count(config: CellConfig, head: str, device_kind: str) -> int:
     mixed = torch.autocast("cpu", kind) if kind else contextlib.nullcontext()
     with FakeTensorMode(), _Peak() as memory:
         model = Matcher(config, head, None).train()
+        memory.forget_peak()  # what making it took was elsewhere, and is gone
         told = model.head.training_bytes(batch, device_kind)
         with mixed:
             maps = model.backbone(torch.empty(batch, 3, config.input.height, config.input.width))
@@ -76,6 +77,10 @@ class _Peak(TorchDispatchMode):
             if isinstance(leaf, Tensor):
                 self._hold(leaf.untyped_storage())
         return found
+
+    def forget_peak(self) -> None:
+        """Let the peak be that of what comes, beside what is held now."""
+        self.peak = self._now
 
     def _hold(self, storage: torch.UntypedStorage) -> None:
         name, size = storage._cdata, storage.nbytes()

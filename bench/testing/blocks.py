@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from bench.computing import out_of_memory
 from bench.config import Scoring
 from bench.errors import CellFailed
 from variants._base import Head, Repr
@@ -139,7 +140,9 @@ class BlockScorer:
                 found = self.head.match(query[rows], gallery[columns])
                 last = landed is not None and number == len(parts) - 1
                 self._bring(found, out[rows, columns], (lambda: landed(out)) if last else None)
-        except torch.OutOfMemoryError:
+        except Exception as fault:
+            if not out_of_memory(fault):
+                raise
             return False
         return True
 

@@ -8,8 +8,9 @@ import variants
 from bench.config import HELD_OUT, digest, parse_overrides
 from bench.errors import UserError
 from bench.study.definition import load_preset, load_study, preset_names
-from bench.study.plan import cell_id, parse_seeds, plan, request_key, resolve
+from bench.study.plan import cell_id, plan, request_key, resolve
 from bench.study.plan import tests_of as sets_of
+from bench.study.seeds import parse_seeds
 
 
 def cells(study="table2", preset=None, overrides=(), **choice):

@@ -66,7 +66,7 @@ def test_a_fault_of_the_thread_is_raised_where_its_batch_is_asked_for():
         assert [next(made), next(made)] == [0, 1]
         with pytest.raises(OSError, match="the disk is gone"):
             next(made)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
 def test_the_thread_has_ended_once_the_batches_are_closed():
@@ -83,6 +83,6 @@ def test_the_thread_has_ended_once_the_batches_are_closed():
     assert begun.wait(5)
     going_on.set()
     first.join()
-    assert [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
     made.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
