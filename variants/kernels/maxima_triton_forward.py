@@ -155,7 +155,7 @@ def _reduce_columns(
     tiles, places, best, at, into, mirror, left, end, keep: tl.constexpr,
     mirrored: tl.constexpr, side: tl.constexpr, columns: tl.constexpr,
 ):  # fmt: skip
-    """Maxima of each gallery position before `end` over all query positions: to `into`, if `mirrored` also to `mirror`."""
+    """Maxima of each gallery position before `end` over all query positions, `into` one place or two (`mirrored`)."""
     lane = tl.arange(0, side)
     for column in tl.static_range(columns):
         s = left + column * side + lane
