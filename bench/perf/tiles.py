@@ -21,7 +21,6 @@ from torch import Tensor
 from bench.computing import compute_as_runs_do
 from bench.config import CellConfig
 from bench.network.matcher import Matcher
-from bench.perf.kept import kept_by_a_step
 from bench.perf.measure import in_fresh_process, seconds_of
 from bench.perf.peak import why_it_failed
 from bench.perf.rows import StudyRow, made_up_images
@@ -36,6 +35,7 @@ from bench.testing.lists import Lists
 from bench.testing.memory_budget import ScoringPlan, Work, plan_scoring
 from bench.testing.ranking import rank_chunk
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
+from bench.training.memory import predicted_training_bytes
 from variants._base import Repr
 
 FEW = 2, 2
@@ -120,10 +120,7 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
     step = sum(laps.seconds.values())
     if timed < batch:
         matching = _matching(steps.model, row, timed, batch, seconds * MATCH_SHARE, device)
-        most = max(matching)
-        # What is left of a small step goes with its images, but for the optimiser.
-        per_image = max(0.0, step - laps.seconds["optimiser"] - matching[timed]) / timed
-        step = batch * per_image + matching[most] * (batch / most) ** 2 + laps.seconds["optimiser"]
+        step = projected_step(step, laps.seconds["optimiser"], matching, timed, batch)
     if 3 * step <= seconds * STEP_SHARE:
         steps, timed, missing = Steps(row, device, folder), batch, 0
         steps.whole()
@@ -140,8 +137,19 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
     }
 
 
+def projected_step(step: float, optimiser: float, matching: dict[int, float], timed: int, batch: int) -> float:
+    """Seconds of a step with `batch` images, from one with `timed` that took `step`, and its optimiser's.
+
+    `matching` has seconds of matching with its backward pass by number of images, `timed` among them: it grows with
+    pairs, the optimiser not at all, and all else with images.
+    """
+    most = max(matching)
+    per_image = max(0.0, step - optimiser - matching[timed]) / timed
+    return batch * per_image + matching[most] * (batch / most) ** 2 + optimiser
+
+
 def _counted(config: CellConfig, head: str, device: torch.device) -> int:
-    return kept_by_a_step(config, head, device.type).total
+    return predicted_training_bytes(config, head, device.type)
 
 
 def _matching(

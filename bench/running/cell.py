@@ -40,7 +40,6 @@ from bench.journal.record import (
     write_started,
 )
 from bench.network.matcher import Matcher, count_parameters
-from bench.running.memory import too_large
 from bench.running.task import NOTHING_TO_TEST, CellTask
 from bench.running.trained import trained_network
 from bench.system.signals import Interrupted, Interruption
@@ -48,6 +47,7 @@ from bench.system.streams import tolerant_streams
 from bench.testing.again import OtherNumbers
 from bench.testing.evaluator import evaluate
 from bench.training.calibration import calibrate
+from bench.training.memory import too_large
 from bench.training.trainer import Trained, Trainer
 
 ERROR_LOG = "error.log"

@@ -5,11 +5,8 @@ How long a job takes is not predicted here: the speed of the machine that submit
 
 from __future__ import annotations
 
-import functools
-
-from bench.config import CellConfig
-from bench.perf.kept import kept_by_a_step
 from bench.running.task import CellTask
+from bench.training.memory import predicted_training_bytes
 
 GIB = 2**30
 
@@ -20,7 +17,7 @@ GPU_PROCESS_BYTES = 5 * GIB
 """The same with CUDA's libraries loaded: an assumption on the safe side, since they differ from release to release."""
 
 ENCODED_SHARE = 0.25
-"""Of what a training step keeps of an image: what an image takes that is encoded in a test, where nothing is kept."""
+"""Of what a training step takes for an image: what an image takes that is encoded in a test, where nothing is kept."""
 
 MARGIN = 1.5
 """Of what is asked for over what is predicted: a job that takes more is ended without a word."""
@@ -40,7 +37,8 @@ def machine_bytes(task: CellTask, on_gpu: bool) -> int | None:
         return GPU_PROCESS_BYTES + 2 * budget
     if task.config.head_digest:
         return None
-    step, image = _kept(_Sizes(task.config, task.head))
+    step = predicted_training_bytes(task.config, task.head, "cpu")
+    image = step / (task.config.training.persons * task.config.training.images)
     encoded = int(ENCODED_SHARE * image * task.config.evaluation.batch)
     return CPU_PROCESS_BYTES + max(step, encoded + budget)
 
@@ -52,24 +50,3 @@ def memory_to_ask_for(task: CellTask, on_gpu: bool) -> str | None:
         return None
     wanted = MARGIN * predicted / GIB
     return f"{next((step for step in STEPS_GIB if step >= wanted), int(wanted) + 1)}G"
-
-
-class _Sizes:
-    """A configuration that equals those that differ from it in nothing that takes memory."""
-
-    def __init__(self, config: CellConfig, head: str) -> None:
-        self.config, self.head = config, head
-        self._key = config.model_dump_json(exclude={"train", "seed"}) + head
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Sizes) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-
-@functools.lru_cache(maxsize=1024)
-def _kept(sizes: _Sizes) -> tuple[int, int]:
-    """Bytes of a training step, and of an image in it."""
-    kept = kept_by_a_step(sizes.config, sizes.head, "cpu")
-    return kept.total, kept.image

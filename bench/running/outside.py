@@ -29,7 +29,8 @@ from bench.running.preflight import check_writable
 from bench.running.targets import local_target
 from bench.running.task import CellTask
 from bench.study.definition import load_preset
-from bench.study.plan import cell_id, checked_tests, numerics_of, resolve, threads_of
+from bench.study.numerics import numerics_of
+from bench.study.plan import cell_id, checked_tests, resolve, threads_of
 
 KEYS = (
     *("input.height", "input.width", "backbone.arch", "backbone.ibn", "backbone.cut"),

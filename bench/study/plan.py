@@ -13,7 +13,6 @@ from typing import Any
 
 import variants
 from bench.config import (
-    HALVES,
     HELD_OUT,
     MOST_THREADS,
     OUTSIDE,
@@ -37,16 +36,8 @@ from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.record import Record, Started
 from bench.study.definition import Preset, Row, Study, load_study, study_names
+from bench.study.numerics import numerics_of
 from bench.system.paths import expand
-
-TRAINER_NUMERICS = 3
-"""Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
-
-FROZEN_NUMERICS = 2
-"""Raised whenever a backbone with frozen batch norms changes a run's numbers and one that trains them does not."""
-
-SCORING_NUMERICS = 2
-"""Raised whenever scoring in 16 bits changes a run's numbers; it is in the identity of runs that do so."""
 
 LATER_KEYS = (
     "training.sampled_persons",
@@ -192,16 +183,6 @@ def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> s
             del own[key]
     identity = {"config": values, "numerics": numerics, "fingerprint": fingerprint}
     return id_start(config) + digest(identity)[:12]
-
-
-def numerics_of(info: variants.HeadInfo, config: CellConfig) -> dict[str, int]:
-    """The versions of all code that a run's numbers come from, by part."""
-    numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
-    if config.backbone.batchnorm == "frozen":
-        numerics["frozen"] = FROZEN_NUMERICS
-    if config.evaluation.scoring in HALVES:
-        numerics["scoring"] = SCORING_NUMERICS
-    return numerics
 
 
 def id_start(config: CellConfig) -> str:

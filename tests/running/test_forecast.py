@@ -31,7 +31,7 @@ class Book:
 def left_of(rows, book=None, preset=None, states=1, tmp_path=None, **sets):
     cells = plan(load_study("table2"), load_preset(preset), {}, rows, seeds=[0, 1, 2])
     where = Sets(tmp_path, **sets)
-    return loads(cells, lambda cell: resolve(cell.config, "cpu", False, 2), where, book or Book(), None, states)
+    return loads(cells, lambda cell: resolve(cell.config, "cpu", "fp32", 2), where, book or Book(), None, states)
 
 
 def test_counts_of_absent_sets_are_those_that_are_published(tmp_path):
@@ -71,7 +71,7 @@ def test_runs_that_two_rows_share_are_counted_once(tmp_path):
     twice = study.model_copy(update={"rows": [*study.rows[:1], study.rows[0].model_copy(update={"label": "again"})]})
     cells = plan(twice, load_preset(None), {}, ["all"], seeds=[0, 1])
     where = Sets(tmp_path)
-    first, second = loads(cells, lambda cell: resolve(cell.config, "cpu", False, 2), where, Book(), None, 1)
+    first, second = loads(cells, lambda cell: resolve(cell.config, "cpu", "fp32", 2), where, Book(), None, 1)
     assert (first.runs, first.shared) == (2, 0) and (second.runs, second.shared) == (0, 2)
     assert forecast(second, TILES, on_gpu=False).seconds == 0
     assert image_bytes([first, second]) == image_bytes([first])

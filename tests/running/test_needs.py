@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.perf.kept import kept_by_a_step
 from bench.running.needs import GIB, MARGIN, machine_bytes, memory_to_ask_for
 from slurm.resources import UNPREDICTED, ResourceTable
 
@@ -20,24 +19,6 @@ def task(tiny_config):
         return SimpleNamespace(config=config.model_copy(update={"head_digest": digest}), head=head)
 
     return make
-
-
-def test_what_a_step_keeps_grows_with_images_and_pairs(tiny_config):
-    few, many = (
-        kept_by_a_step(tiny_config("Transformer-Cat", training={"persons": persons}), "transformer_cat", "cpu")
-        for persons in (2, 8)
-    )
-    assert few.image == many.image > 32 * 16 * 3 * 4 and (few.batch, many.batch) == (4, 16)
-    assert few.weights == many.weights and many.pairs > few.pairs > 0
-    assert many.total - few.total == pytest.approx(12 * 1.15 * few.image + many.pairs - few.pairs, rel=1e-6)
-
-
-def test_half_the_width_keeps_less(tiny_config):
-    wide, narrow = (
-        kept_by_a_step(tiny_config(training={"precision": precision}), "transmatcher", "cpu")
-        for precision in ("fp32", "bf16")
-    )
-    assert narrow.image < 0.8 * wide.image
 
 
 def test_memory_follows_the_budget_of_tests_and_the_batch(task):

@@ -14,7 +14,7 @@ def planned(preset: str | None, *changes: str) -> Cell:
 
 
 def identity(cell: Cell) -> str:
-    return cell_id(resolve(cell.config, "cpu", False), cell.numerics, "f" * 64)
+    return cell_id(resolve(cell.config, "cpu"), cell.numerics, "f" * 64)
 
 
 def test_only_runs_that_freeze_their_norms_name_its_version():
@@ -27,5 +27,5 @@ def test_only_runs_that_freeze_their_norms_name_its_version():
 def test_a_new_version_is_another_run_where_norms_are_frozen(monkeypatch, batchnorm, follows):
     change = f"backbone.batchnorm={batchnorm}"
     before = identity(planned(None, change))
-    monkeypatch.setattr("bench.study.plan.FROZEN_NUMERICS", 99)
+    monkeypatch.setattr("bench.study.numerics.FROZEN_NUMERICS", 99)
     assert (identity(planned(None, change)) != before) == follows

@@ -102,7 +102,7 @@ def test_seed_data_and_numerics_change_the_id(monkeypatch):
     zero, one = cells(select=["ViT"], seeds=[0, 1])
     assert len({identity(zero), identity(one), identity(zero, "other")}) == 3
     before = identity(zero)
-    monkeypatch.setattr("bench.study.plan.TRAINER_NUMERICS", 99)
+    monkeypatch.setattr("bench.study.numerics.TRAINER_NUMERICS", 99)
     assert identity(cells(select=["ViT"], seeds=[0])[0]) != before
 
 

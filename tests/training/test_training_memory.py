@@ -9,8 +9,8 @@ from bench.errors import CellFailed
 from bench.journal.pulse import Pulse
 from bench.network.matcher import Matcher
 from bench.running.cell import _Run
-from bench.running.memory import predicted_training_bytes, too_large
 from bench.running.task import CellTask
+from bench.training.memory import predicted_training_bytes, too_large
 from bench.training.trainer import Trainer
 
 GIB = 2**30
@@ -111,6 +111,6 @@ def test_a_head_that_cannot_be_predicted_hides_nothing(tiny_config, monkeypatch)
     def fail(*_: object) -> int:
         raise NotImplementedError("no meta kernel")
 
-    monkeypatch.setattr("bench.running.memory.predicted_training_bytes", fail)
+    monkeypatch.setattr("bench.training.memory.predicted_training_bytes", fail)
     told = too_large(tiny_config("cosine"), "cosine", "cuda", GIB)
     assert "cannot be predicted (NotImplementedError), and 1.0 GiB were free on the GPU" in told

@@ -14,9 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.config import CellConfig
-from bench.errors import CellFailed
 from bench.network.matcher import Matcher
-from bench.running.apart import apart
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -26,26 +24,17 @@ def predicted_training_bytes(config: CellConfig, head: str, device_kind: str) ->
 
     Counted on a step of tensors without values, in the run's precision; of heads that tell it themselves, what
     `training_bytes` says. Beside it are workspaces of libraries, what an allocator holds unused, and on a CPU the
-    process itself. `head` is what `variants.build` takes; `device_kind` is "cpu", "cuda" or "mps". Takes some seconds
-    the first time. Raises CellFailed for a head that does not run without values.
+    process itself. `head` is what `variants.build` takes, and its code is run in this process; `device_kind` is "cpu",
+    "cuda" or "mps". Takes some seconds the first time. Raises whatever a head does with tensors that hold no values.
     """
     # Neither the data nor the seed change it.
     alike = config.model_copy(update={"train": "", "seed": 0})
-    return _predicted(alike.model_dump_json(), head, device_kind)
+    return _count(alike.model_dump_json(), head, device_kind)
 
 
 @functools.cache
-def _predicted(config: str, head: str, device_kind: str) -> int:
-    parsed = CellConfig.model_validate_json(config)
-    if not parsed.head_digest:
-        return _count(parsed, head, device_kind)
-    tried = apart(_count, parsed, head, device_kind)
-    if tried.problem:
-        raise CellFailed(f"the memory of a training step with {head} cannot be predicted: {tried.problem}")
-    return tried.value
-
-
-def _count(config: CellConfig, head: str, device_kind: str) -> int:
+def _count(written: str, head: str, device_kind: str) -> int:
+    config = CellConfig.model_validate_json(written)
     batch = config.training.persons * config.training.images
     kind = _AUTOCAST.get(config.training.precision)
     mixed = torch.autocast("cpu", kind) if kind else contextlib.nullcontext()
