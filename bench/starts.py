@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from bench.config import ARCHITECTURES, Backbone, Settings, digest
+from bench.config import ARCHITECTURES, Settings, digest
 from bench.errors import UserError
 
 VERSION = 1
 """Raised whenever the same start would become another network: the pictures, the order of them, or how it learns."""
 
-COVERED_ARCH, COVERED_IBN, COVERED_CUT = "resnet18", "b", "layer3"
-"""The backbone that every start teaches, up to and with the last of its layers that one covers."""
+COVERED = {("resnet18", "b"): "layer3", ("resnet50", "b"): "layer3", ("mobilenet_v2", "none"): "features.13"}
+"""The backbones that a start can teach, by (architecture, IBN): those of the suite's studies, up to the cut given here.
+
+Each is taught by itself, and kept in a file of its own.
+"""
 
 
 class Start(Settings):
@@ -60,14 +63,12 @@ def title_of(weights: str | None) -> str:
     return "backbone: stand-in pretraining" + (" (tiny)" if name != "standin" else "")
 
 
-def check_covered(backbone: Backbone) -> None:
-    """Raise UserError, which says what is covered, if the start that a backbone asks for does not cover it."""
-    cuts = ARCHITECTURES[COVERED_ARCH].cuts
-    covered = cuts[: cuts.index(COVERED_CUT) + 1]
-    asked = f"{backbone.arch} with IBN {backbone.ibn} cut behind {backbone.cut}"
-    if (backbone.arch, backbone.ibn) != (COVERED_ARCH, COVERED_IBN) or backbone.cut not in covered:
+def check_covered(arch: str, ibn: str, cut: str, weights: str) -> None:
+    """Raise UserError, which says what is covered, if a start does not cover a backbone."""
+    last, cuts = COVERED.get((arch, ibn)), ARCHITECTURES[arch].cuts
+    if last is None or cuts.index(cut) > cuts.index(last):
+        covered = ", ".join(f"{own} with IBN {kind} up to {end}" for (own, kind), end in COVERED.items())
         raise UserError(
-            f"backbone.weights={name_of(backbone.weights)} covers {COVERED_ARCH} with IBN {COVERED_IBN}, cut behind "
-            f"{covered[0]} to {covered[-1]}, not {asked}; choose that, a file of weights, or backbone.weights=null "
-            "with backbone.batchnorm=train"
+            f"backbone.weights={name_of(weights)} covers {covered}; not {arch} with IBN {ibn} cut behind {cut}: choose "
+            "one of those, a file of weights, or backbone.weights=null with backbone.batchnorm=train"
         )

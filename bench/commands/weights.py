@@ -51,8 +51,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     standin.add_argument("--start", default="standin", choices=STARTS, help="which (default: %(default)s)")
-    for action in (fetch, convert):
-        action.add_argument("--arch", default="resnet50", choices=ARCHITECTURES, help="(default: %(default)s)")
+    for action, arch in ((fetch, "resnet50"), (convert, "resnet50"), (standin, "resnet18")):
+        action.add_argument("--arch", default=arch, choices=ARCHITECTURES, help="(default: %(default)s)")
         action.add_argument(
             "--ibn", choices=("none", "a", "b"), help="instance normalisation (default: b for a ResNet, else none)"
         )
@@ -60,10 +60,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0. Raises UserError for weights that cannot be had, read, matched or written."""
-    if arguments.action == "standin":
-        return _make(arguments.start)
     own = ARCHITECTURES[arguments.arch]
     ibn = one_of(f"kind of IBN of {arguments.arch}", arguments.ibn or own.ibn[0], own.ibn)
+    if arguments.action == "standin":
+        return _make(arguments.start, arguments.arch, ibn)
     if arguments.action == "fetch":
         return _fetch(arguments.arch, ibn)
     return _convert(arguments.file, arguments.arch, ibn, arguments.out)
@@ -82,10 +82,10 @@ def _fetch(arch: str, ibn: str) -> int:
     return 0
 
 
-def _make(start: str) -> int:
+def _make(start: str, arch: str, ibn: str) -> int:
     from bench.network.common_start import start_file
 
-    file = start_file(start, Progress(shown=sys.stderr.isatty()), workers=min(cpus() - 1, 1))
+    file = start_file(start, arch, ibn, Progress(shown=sys.stderr.isatty()), workers=min(cpus() - 1, 1))
     print(file.path)
     print(f"SHA-256 {file.sha256}; runs use it with --set backbone.weights={start}", file=sys.stderr)
     return 0

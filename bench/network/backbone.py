@@ -80,4 +80,4 @@ def build_backbone(
 def _weight_file(weights: str | Path, arch: str, ibn: str) -> WeightFile:
     if weights == "imagenet":
         return fetch_weights(arch, ibn)
-    return start_file(weights) if isinstance(weights, str) and name_of(weights) else read_file(Path(weights))
+    return start_file(weights, arch, ibn) if isinstance(weights, str) and name_of(weights) else read_file(Path(weights))

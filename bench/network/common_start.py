@@ -20,38 +20,48 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from bench.config import ARCHITECTURES
 from bench.data.standin.objects import pictures
 from bench.data.standin.pool import drawing_pool
 from bench.errors import UserError
 from bench.journal.record import write_atomically
 from bench.network.architectures import build_stages
 from bench.network.published_weights import noted_sha256
+from bench.network.stages import Stages
 from bench.network.weight_file import WeightFile, read_file
 from bench.progress import Progress
 from bench.randomness import Stream, generator, torch_seeded
-from bench.starts import COVERED_ARCH, COVERED_CUT, COVERED_IBN, STARTS, Start, name_of, named
+from bench.starts import COVERED, STARTS, Start, check_covered, name_of, named
 from bench.system.locks import alone
 from bench.system.signals import held_back
 
 SEED = 0
+WORTH_A_PROCESS = 2000
+"""With fewer pictures than this, starting a process takes longer than drawing."""
 MOMENTUM, WEIGHT_DECAY, CLIP = 0.9, 5e-4, 5.0
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Pictures [B, 3, H, W] and their kinds [B]."""
 
 
-def start_path(weights: str) -> Path:
-    """Where a start is kept: in torch's hub cache, under its name and hash."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / f"pairbench-{weights.replace(':', '-')}.pth"
+def start_path(weights: str, arch: str, ibn: str) -> Path:
+    """Where a start is kept: in torch's hub cache, under its name and hash (`starts.named`) and the backbone's."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / _file_name(*weights.split(":"), arch, ibn)
 
 
-def start_file(weights: str, progress: Progress | None = None, workers: int = 0) -> WeightFile:
-    """The file of a start, out of the cache or else made and kept there; `weights` is its name or `starts.named`.
+def _file_name(*parts: str) -> str:
+    return f"pairbench-{'-'.join(parts)}.pth"
 
-    One process makes it, others that want it wait. `workers` processes draw beside the one that learns, and change no
-    bit. Told in one line: that it is made, and why if there is one that cannot be used.
 
-    Raises UserError for a start of another version of the suite, and where the cache cannot be written.
+def start_file(weights: str, arch: str, ibn: str, progress: Progress | None = None, workers: int = 0) -> WeightFile:
+    """The file of a start for a backbone, out of the cache or else made and kept there.
+
+    `weights` is its name, or name and hash (`starts.named`).
+    One process makes it, others that want it wait. Where it is worth it, `workers` processes draw beside the one that learns,
+    and change no bit. Told in one line: that it is made, and why if there is one that cannot be used.
+
+    Raises UserError for a backbone that no start covers, a start of another version of the suite, and where the cache
+    cannot be written.
     """
     progress = progress or Progress()
     name = name_of(weights)
@@ -59,7 +69,8 @@ def start_file(weights: str, progress: Progress | None = None, workers: int = 0)
         raise UserError(
             f"backbone.weights={weights} is a start of another version of the suite, which makes {named(name)}"
         )
-    path = start_path(named(name))
+    check_covered(arch, ibn, COVERED.get((arch, ibn), ARCHITECTURES[arch].cut), weights)
+    path = start_path(named(name), arch, ibn)
     if whole := _read(path):
         return whole
     try:
@@ -69,9 +80,12 @@ def start_file(weights: str, progress: Progress | None = None, workers: int = 0)
         ):
             if whole := _read(path):
                 return whole
-            progress.say(f"{_why(path)}; teaching the backbone drawn things, once, for about {_duration(STARTS[name])}")
-            content = io.BytesIO()
-            torch.save(learn(STARTS[name], progress, workers), content)
+            progress.say(f"{_why(path, name, arch, ibn)}; teaching {arch} drawn things, once")
+            content, start = io.BytesIO(), STARTS[name]
+            torch.save(
+                learn(start, arch, ibn, progress, workers if start.steps * start.batch >= WORTH_A_PROCESS else 0),
+                content,
+            )
             write_atomically(path, content.getvalue())
             file = read_file(path)
             write_atomically(noted_sha256(path), f"{file.sha256}  {path.name}\n".encode())
@@ -83,7 +97,7 @@ def start_file(weights: str, progress: Progress | None = None, workers: int = 0)
         ) from fault
 
 
-def learn(start: Start, progress: Progress, workers: int = 0) -> dict[str, Tensor]:
+def learn(start: Start, arch: str, ibn: str, progress: Progress, workers: int = 0) -> dict[str, Tensor]:
     """The state of the backbone's stages, by published keys, after all steps of a start."""
     draw = partial(_batch, start)
     steps = range(start.steps)
@@ -96,13 +110,12 @@ def learn(start: Start, progress: Progress, workers: int = 0) -> dict[str, Tenso
         ):
             with held_back():  # the processes of the pool come to be here
                 batches = pool.map(draw, steps) if pool is not None else map(draw, steps)
-            return _learn(start, _told(batches, bar))
+            return _learn(start, build_stages(arch, ibn, COVERED[arch, ibn]), _told(batches, bar))
     except BrokenProcessPool as fault:
         raise UserError("a process that draws pictures ended early: out of memory? Call again") from fault
 
 
-def _learn(start: Start, batches: Iterable[Batch]) -> dict[str, Tensor]:
-    stages = build_stages(COVERED_ARCH, COVERED_IBN, COVERED_CUT)
+def _learn(start: Start, stages: Stages, batches: Iterable[Batch]) -> dict[str, Tensor]:
     classifier = nn.Linear(stages.channels, start.kinds)
     parameters = [*stages.layers.parameters(), *classifier.parameters()]
     sgd = torch.optim.SGD(parameters, start.lr, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY)
@@ -153,15 +166,9 @@ def _read(path: Path) -> WeightFile | None:
     return file if noted[:1] == [file.sha256] else None
 
 
-def _why(path: Path) -> str:
+def _why(path: Path, name: str, arch: str, ibn: str) -> str:
     """Why a start is made now."""
     if path.exists():
         return f"{path} is damaged"
-    start = path.name.rpartition("-")[0]
-    others = sorted(path.parent.glob(f"{start}-*.pth"))
+    others = sorted(path.parent.glob(_file_name(name, "*", arch, ibn)))
     return f"{others[0]} is of another version" if others else f"there is no {path} yet"
-
-
-def _duration(start: Start) -> str:
-    """In words."""
-    return "a minute" if start.steps > 100 else "a second"

@@ -278,9 +278,9 @@ def _footprint(label: str, config: CellConfig, head: str, device: str) -> Footpr
 def _check_weights(cells: Sequence[Cell], configs: Sequence[CellConfig], options: RunOptions) -> None:
     """Weights must be there and fit; a start is made now where runs are made on this machine."""
     here = options.decode and options.writes
-    for weights in dict.fromkeys(config.backbone.weights for config in configs):
-        if here and name_of(weights):
-            start_file(weights, options.progress, workers=min(cpus() - 1, 1))
+    for backbone in dict.fromkeys(config.backbone for config in configs):
+        if here and name_of(backbone.weights):
+            start_file(backbone.weights, backbone.arch, backbone.ibn, options.progress, workers=min(cpus() - 1, 1))
     loads = {
         (config.backbone, cell.weights_file): cell.weights_file or config.backbone.weights
         for cell, config in zip(cells, configs, strict=True)

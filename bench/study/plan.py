@@ -260,7 +260,8 @@ def _cell(
     numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
     config = validate(CellConfig, values, row.label)
     if name_of(config.backbone.weights):
-        check_covered(config.backbone)
+        backbone = config.backbone
+        check_covered(backbone.arch, backbone.ibn, backbone.cut, backbone.weights)
     held_out = config.training.held_out_persons is not None
     tests = usual_tests(train, config.training) if held_out else study_tests(study, train)
     return Cell(row.label, config, weights_file, row.head, numerics, tests)
