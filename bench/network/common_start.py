@@ -56,9 +56,9 @@ def _file_name(*parts: str) -> str:
 def start_file(weights: str, arch: str, ibn: str, progress: Progress | None = None, workers: int = 0) -> WeightFile:
     """The file of a start for a backbone, out of the cache or else made and kept there.
 
-    `weights` is its name, or name and hash (`starts.named`).
-    One process makes it, others that want it wait. Where it is worth it, `workers` processes draw beside the one that learns,
-    and change no bit. Told in one line: that it is made, and why if there is one that cannot be used.
+    `weights` is its name, or name and hash (`starts.named`). One process makes it, others that want it wait. Where it
+    is worth it, `workers` processes draw beside the one that learns, and change no bit. One line tells that it is
+    made, and why if there is one that cannot be used.
 
     Raises UserError for a backbone that no start covers, a start of another version of the suite, and where the cache
     cannot be written.
