@@ -30,7 +30,7 @@ from bench.network.matcher import Matcher
 from bench.running.devices import resolve_device
 from bench.running.trained import load_network
 from bench.system.paths import expand
-from bench.testing.scoring import score_all
+from bench.testing.blocks import score_all
 from bench.testing.searching import Found, find_best, find_best_among, gallery_blocks
 from variants._base import Repr
 

@@ -21,6 +21,7 @@ from bench.commands import (
     matches,
     merge,
     perf,
+    plan,
     report,
     run,
     search,
@@ -36,6 +37,7 @@ from bench.system.signals import Interrupted, Interruption
 from bench.system.streams import lost_output, tolerant_streams
 
 COMMANDS = {
+    "plan": plan,
     "run": run,
     "status": status,
     "cancel": cancel,

@@ -12,11 +12,11 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from bench.architectures import ARCHITECTURES, ArchitectureName, check_architecture
 from bench.errors import UserError
 from bench.values import read_yaml
 
@@ -65,31 +65,6 @@ class Input(Settings):
     width: int = Field(128, ge=16, le=4096)
 
 
-ArchitectureName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The choices that an architecture leaves; the first of `ibn`, and `cut`, hold where nothing is said."""
-
-    ibn: tuple[str, ...]
-    """Kinds of instance normalisation."""
-    cuts: tuple[str, ...]
-    """Published names of the stages or blocks behind which it may be cut, from the first to the last."""
-    cut: str
-    """The last one of stride 16: its map has as many places for all architectures."""
-
-
-_RESNET = Architecture(("b", "none", "a"), ("layer1", "layer2", "layer3", "layer4"), "layer3")
-ARCHITECTURES: dict[str, Architecture] = {
-    "resnet18": _RESNET,
-    "resnet34": _RESNET,
-    "resnet50": _RESNET,
-    "resnet101": _RESNET,
-    "mobilenet_v2": Architecture(("none",), tuple(f"features.{number}" for number in range(19)), "features.13"),
-}
-
-
 class Backbone(Settings):
     """ResNet with instance normalisation (IBN-Net) [P], or MobileNetV2 of width 1.0; cut behind a stage or block.
 
@@ -117,19 +92,6 @@ class Backbone(Settings):
         return self
 
 
-def check_architecture(arch: str, ibn: str, cut: str) -> None:
-    """Raise ValueError if there is no such backbone."""
-    if arch not in ARCHITECTURES:
-        raise ValueError(f"no backbone {arch!r}; known: {', '.join(ARCHITECTURES)}")
-    own = ARCHITECTURES[arch]
-    if ibn not in own.ibn:
-        raise ValueError(f"backbone.ibn={ibn}: {arch} is there with IBN {', '.join(own.ibn)} only")
-    if cut not in own.cuts:
-        raise ValueError(
-            f"backbone.cut={cut}: {arch} can be cut behind {own.cuts[0]} to {own.cuts[-1]} (say {own.cut})"
-        )
-
-
 class Augmentation(Settings):
     """Random changes of training images, in this order [I]; `pad` in pixels, `rotation` in degrees."""
 
@@ -142,6 +104,9 @@ class Augmentation(Settings):
     hue: float = Field(0.1, ge=0, le=0.5)
     erase: float = Field(0.8, ge=0, le=1)
     """Largest side of the white square as a share of the shorter image side; 0 switches it off."""
+
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class Training(Settings):
@@ -170,7 +135,11 @@ class Training(Settings):
     weight_decay: float = Field(5e-4, ge=0)
     clip: float | None = Field(4.0, gt=0)
     """Largest gradient norm of each of the two parameter groups [P, I]; null for no clipping."""
-    precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
+    precision: Precision | Literal["auto"] = "auto"
+    """"auto" is resolved, before the run's id is made, to what the GPU computes in by itself; to fp32 elsewhere."""
+    compile: bool = False
+    """Whether training steps go through a compiled backbone, on a GPU with channels last. It changes last bits, takes a
+    C++ compiler, and some minutes at the start of a run [C]."""
     augmentation: Augmentation = Augmentation()
 
     @field_validator("clip", mode="before")
@@ -181,7 +150,10 @@ class Training(Settings):
         return value
 
 
-Scoring = Literal["float32", "bfloat16"]
+Scoring = Literal["float32", "bfloat16", "float16", "tf32x3"]
+
+HALVES: tuple[Scoring, ...] = ("bfloat16", "float16")
+"""Those that keep and multiply representations in 16 bits."""
 
 
 class Evaluation(Settings):
@@ -189,11 +161,15 @@ class Evaluation(Settings):
 
     memory_gib: float = Field(2.0, gt=0, le=1_000_000)
     """Memory that scoring may take beside the network, what that needs to encode a batch, and an operator's scratch
-    memory, which is some tens of MiB whatever the numbers of images."""
+    memory, which is some tens of MiB whatever the numbers of images. On a GPU it is the host's, for scores."""
+    gpu_memory_gib: float | None = Field(None, gt=0, le=1_000_000)
+    """The same of a GPU's own memory: representations and blocks of pairs. None: three quarters of what is free."""
     batch: int = Field(64, ge=1, le=100_000)
     """Images encoded at a time, or fewer where the memory is short."""
     scoring: Scoring = "float32"
-    """What representations are kept and multiplied in; bfloat16 halves their memory and is several times faster."""
+    """What representations are kept and multiplied in. The 16-bit types halve their memory and are several times
+    faster: products are summed in float32, and all that follows is float32. tf32x3 is float32 in three products on a
+    GPU's tensor cores; elsewhere it is float32."""
 
 
 class Recipe(Settings):
@@ -206,6 +182,9 @@ class Recipe(Settings):
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] | Literal["auto"] = "auto"
     """CPU threads of one run. "auto" is resolved to the CPUs at hand before the run's id is made; on a GPU, where
     threads change no number, it stays in the id whatever was asked for."""
+    tf32: bool = False
+    """Whether a GPU may round operands of float32 products and convolutions to TF32, whose mantissa has 10 bits [C].
+    Elsewhere it is false, whatever was asked for."""
 
 
 class CellConfig(Recipe):

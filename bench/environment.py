@@ -1,9 +1,10 @@
-"""What surrounds every process of a run: variables that it needs, and the CPUs that it may use."""
+"""What surrounds every process of a run: variables that it needs, and the CPUs and memory that it may use."""
 
 from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,12 @@ RUN_ENVIRONMENT = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 """To be set before torch is imported."""
+
+NETWORK_FILES = ("nfs", "lustre", "gpfs", "beegfs", "cifs", "smb", "afs", "ceph", "panfs", "9p", "fuse.")
+"""How kinds of file systems begin that lie, or may lie, on other machines."""
+
+UNKNOWN_MEMORY = 8 * 2**30
+"""Bytes that are taken to be free where the system does not say."""
 
 
 def cpus() -> int:
@@ -31,11 +38,53 @@ def cpu_quota(root: Path = Path("/")) -> float:
 
     `root` is the file system in which /proc and /sys are looked for.
     """
-    return min((limit for folder in _control_groups(root) for limit in _limits(folder)), default=math.inf)
+    return min((limit for folder in _control_groups(root, "cpu") for limit in _limits(folder)), default=math.inf)
 
 
-def _control_groups(root: Path) -> Iterator[Path]:
-    """The folders, inmost first, of the control groups that limit CPU time, in either version of the interface."""
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes of the machine's memory that are free, or fewer where a control group of this process grants fewer."""
+    free = UNKNOWN_MEMORY
+    try:
+        for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                free = int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    granted = (left for folder in _control_groups(root, "memory") for left in _memory_left(folder))
+    return max(0, min([free, *granted]))
+
+
+def triton_cache(root: Path = Path("/")) -> str | None:
+    """A folder on this machine for compiled kernels, where the home folder lies on another; None: Triton's own will do.
+
+    None also where no such folder can be made that nobody else writes to.
+    """
+    if not _on_network(Path.home(), root):
+        return None
+    folder = Path(tempfile.gettempdir()) / f"pairbench-triton-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        state = folder.lstat()
+    except OSError:
+        return None
+    # In a folder for all users anybody may have made one of this name.
+    ours = state.st_uid == os.getuid() and not state.st_mode & 0o022 and folder.is_dir() and not folder.is_symlink()
+    return str(folder) if ours else None
+
+
+def _on_network(path: Path, root: Path) -> bool:
+    """Whether a path lies on a file system of another machine, as far as this one says."""
+    try:
+        mounts = [line.split() for line in (root / "proc/self/mounts").read_text().splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return False
+    kinds = {Path(fields[1]): fields[2] for fields in mounts if len(fields) >= 3}
+    own = next((kinds[place] for place in (path, *path.parents) if place in kinds), "")
+    return own.startswith(NETWORK_FILES)
+
+
+def _control_groups(root: Path, controller: str) -> Iterator[Path]:
+    """The folders, inmost first, of the control groups that limit "cpu" or "memory", in both versions of them."""
     try:
         own = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
         mounts = [line.split() for line in (root / "proc/self/mounts").read_text().splitlines()]
@@ -43,7 +92,7 @@ def _control_groups(root: Path) -> Iterator[Path]:
         return
     for _, controllers, path in (parts for parts in own if len(parts) == 3):
         for _, mounted, kind, options, *_ in (parts for parts in mounts if len(parts) >= 4):
-            first = kind == "cgroup" and "cpu" in controllers.split(",") and "cpu" in options.split(",")
+            first = kind == "cgroup" and controller in controllers.split(",") and controller in options.split(",")
             second = kind == "cgroup2" and not controllers
             if first or second:
                 top = root / mounted.lstrip("/")
@@ -61,3 +110,15 @@ def _limits(folder: Path) -> Iterator[float]:
                 yield int(quota) / int(period)
         except (OSError, ValueError):
             continue
+
+
+def _memory_left(folder: Path) -> Iterator[int]:
+    """What the files of a control group grant beyond what its processes hold, in bytes."""
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        try:
+            granted, held = int((folder / limit).read_text()), int((folder / used).read_text())
+            # Files that were read count as held, and are given up when memory runs short.
+            statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):  # "max": no limit
+            continue
+        yield granted - held + int(statistics.get("total_inactive_file", statistics.get("inactive_file", 0)))

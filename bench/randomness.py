@@ -42,7 +42,9 @@ def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:
 @contextlib.contextmanager
 def torch_seeded(seed: int, stream: Stream, *place: int) -> Iterator[None]:
     """torch's global generator, seeded for the block and put back after it: for code that knows no other."""
-    with torch.random.fork_rng(devices=[]):
+    # A GPU's generator is seeded with it; of one that nobody has used yet there is nothing to put back.
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(int(generator(seed, stream, *place).integers(2**63)))
         yield
 

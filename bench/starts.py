@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from bench.config import ARCHITECTURES, Settings, digest
+from bench.architectures import ARCHITECTURES
+from bench.config import Settings, digest
 from bench.errors import UserError
 
 VERSION = 1

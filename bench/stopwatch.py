@@ -7,48 +7,80 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+Moment = float | torch.cuda.Event
+"""Seconds of the host's clock, or a mark in a GPU's queue."""
 
-@dataclass
+
 class Stopwatch:
-    """Wall-clock seconds by phase; a GPU's queue is emptied before each reading."""
+    """Seconds by phase: by the host's clock, or on a GPU from one mark in its queue to another, for which nobody waits.
 
-    device: torch.device
-    seconds: dict[str, float] = field(default_factory=dict)
-    _open: dict[str, float] = field(default_factory=dict)
-    """When the phases under way began."""
+    Phases of a GPU that are not over yet are waited for only where their seconds are asked for.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._seconds: dict[str, float] = {}
+        self._open: dict[str, Moment] = {}
+        """When the phases under way began."""
+        self._queued: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        """Phases that the host has behind it, but that a GPU may not have."""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of the phases that are over, a copy."""
+        self._settle(wait=True)
+        return dict(self._seconds)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the block's duration to a phase."""
-        self._wait()
-        self._open[name] = time.perf_counter()
+    def phase(self, name: str, host: bool = False) -> Iterator[None]:
+        """Add the block's duration to a phase. `host`: it is work of the host alone, beside which a GPU goes on."""
+        self._open[name] = self._now(host)
         try:
             yield
         finally:
-            self._wait()
-            self.add({name: time.perf_counter() - self._open.pop(name)})
+            start, end = self._open.pop(name), self._now(host)
+            if isinstance(start, float):
+                self.add({name: end - start})
+            else:
+                self._queued.append((name, start, end))
+                self._settle(wait=False)
 
     def so_far(self) -> dict[str, float]:
         """Seconds with those of the phases under way."""
-        now = time.perf_counter()
-        total = dict(self.seconds)
-        for name, start in self._open.items():
-            total[name] = total.get(name, 0.0) + now - start
+        total = self.seconds
+        for name, start in list(self._open.items()):
+            now = self._now(host=isinstance(start, float))
+            total[name] = total.get(name, 0.0) + _between(start, now)
         return total
 
     def add(self, seconds: dict[str, float]) -> None:
         """Seconds of an earlier segment of the same work."""
         for name, spent in seconds.items():
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            self._seconds[name] = self._seconds.get(name, 0.0) + spent
 
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+    def _now(self, host: bool) -> Moment:
+        if host or self.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def _settle(self, wait: bool) -> None:
+        """Add up what the GPU has behind it; with `wait` all that is queued."""
+        while self._queued and (wait or self._queued[0][2].query()):
+            name, start, end = self._queued.pop(0)
+            self.add({name: _between(start, end)})
+
+
+def _between(start: Moment, end: Moment) -> float:
+    if isinstance(start, float):
+        return end - start
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
 
 
 def reset_peak(device: torch.device) -> None:

@@ -21,7 +21,7 @@ class JobArray:
 
 def plan_arrays(
     tasks: Sequence[CellTask],
-    resources_of: Callable[[str], Resources],
+    resources_of: Callable[[CellTask], Resources],
     array_size: int,
     max_parallel: int | None = None,
 ) -> list[JobArray]:
@@ -32,7 +32,7 @@ def plan_arrays(
     """
     classes: dict[str, list[CellTask]] = {}
     for task in tasks:
-        classes.setdefault(resources_of(task.config.head).model_dump_json(), []).append(task)
+        classes.setdefault(resources_of(task).model_dump_json(), []).append(task)
     parts = [
         (Resources.model_validate_json(key), tuple(members[start : start + array_size]))
         for key, members in classes.items()

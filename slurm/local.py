@@ -16,7 +16,7 @@ from submitit import LocalExecutor
 from bench.errors import CellFailed, UserError
 from bench.running.cell import run_cell
 from bench.running.identity import end, identify
-from bench.running.jobs import ClusterSettings, Job, JobPlace, Queue, write_job
+from bench.running.jobs import ClusterSettings, HandedOver, Job, JobPlace, Queue, write_job
 from bench.running.outcome import Outcome, outcome_after
 from bench.running.runner import default_jobs, run_all
 from bench.running.task import CellTask
@@ -61,7 +61,7 @@ class LocalCluster:
         """No script is needed here."""
         return []
 
-    def submit(self, tasks: Sequence[CellTask]) -> str:
+    def submit(self, tasks: Sequence[CellTask]) -> HandedOver:
         """Start one process that runs them all and outlives this shell."""
         name = f"bench-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         folder = submission_folder(self.settings.results, name)
@@ -69,7 +69,6 @@ class LocalCluster:
         tasks = [dataclasses.replace(task, head=keep_head(task.head, snapshot.path)) for task in tasks]
         devices = self.settings.devices or ("cpu",)
         jobs = self.settings.jobs or default_jobs(tasks, devices)
-        name = f"bench-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         visible, given_in = os.environ.get("CUDA_VISIBLE_DEVICES"), Path.cwd()
         process, submitted = None, time.time()
         try:
@@ -87,13 +86,15 @@ class LocalCluster:
                 end(process)
             reason = fault.strerror if isinstance(fault, OSError) else fault
             raise UserError(f"cannot start runs in the background: {folder}: {reason}") from fault
-        return f"{len(tasks)} runs, {jobs} at a time, in the background (process {started.job_id}), output in {folder}"
+        return HandedOver(
+            f"{len(tasks)} runs, {jobs} at a time, in the background (process {started.job_id}), output in {folder}"
+        )
 
 
 class DebugCluster(LocalCluster):
     """This process: one run after the other, where a debugger can look."""
 
-    def submit(self, tasks: Sequence[CellTask]) -> str:
+    def submit(self, tasks: Sequence[CellTask]) -> HandedOver:
         """Run them all, and say how each ended. Raises CellFailed in the end if some failed."""
         failed = []
         with Interruption().watching() as interruption:
@@ -105,7 +106,7 @@ class DebugCluster(LocalCluster):
                 failed += [task.label] if outcome.failed else []
         if failed:
             raise CellFailed(f"{len(failed)} of {len(tasks)} runs failed: {', '.join(failed)}")
-        return f"{len(tasks)} runs were run in this process"
+        return HandedOver(f"{len(tasks)} runs were run in this process")
 
 
 def run_tasks(tasks: Sequence[CellTask], jobs: int, devices: Sequence[str], visible: str | None, given_in: Path) -> int:

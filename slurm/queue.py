@@ -1,11 +1,10 @@
-"""What SLURM's own commands say. Every call has a time limit, so that nothing hangs where a daemon does not answer."""
+"""What SLURM's own commands say of jobs."""
 
 from __future__ import annotations
 
 import os
 import pwd
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ from datetime import datetime
 
 from bench.errors import UserError
 from bench.running.jobs import Entry, Job, JobPlace
+from slurm.asking import ask
 
-PATIENCE = 5.0
-"""Seconds that a question may take."""
 DEFAULT_ARRAY_SIZE = 1001
 """SLURM's own default of MaxArraySize."""
 
@@ -29,26 +27,6 @@ class JobInfo:
     limit: float | None
     """When its time is up. SLURM's own EndTime is moved to the moment at which anything else ends the job."""
     preempt_time: float | None
-
-
-def ask(*command: str, patience: float = PATIENCE) -> str:
-    """The output of one of SLURM's commands. Raises UserError with SLURM's own words."""
-    if shutil.which(command[0]) is None:
-        raise UserError(
-            f"there is no {command[0]} on this machine: run this where SLURM's commands are, "
-            "or use --cluster local or no --cluster at all"
-        )
-    try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", timeout=patience, check=False
-        )
-    except subprocess.TimeoutExpired as fault:
-        raise UserError(f"{command[0]} has not answered for {patience:.0f} s: is SLURM's controller up?") from fault
-    except OSError as fault:
-        raise UserError(f"cannot start {shutil.which(command[0])}: {fault.strerror}") from fault
-    if done.returncode:
-        raise UserError(f"{command[0]}: {_words(done.stderr or done.stdout)}")
-    return done.stdout
 
 
 def queue() -> dict[JobPlace, Entry]:
@@ -88,9 +66,9 @@ def ends(jobs: Sequence[Job]) -> dict[JobPlace, str]:
 
 
 def show_job(identity: str) -> JobInfo:
-    """One job. Raises UserError where SLURM does not know it or does not answer."""
+    """One job. Raises UserError where SLURM does not know it or does not answer at once: jobs that ask have no time."""
     fields = {}
-    for word in ask("scontrol", "--oneliner", "show", "job", identity).split():
+    for word in ask("scontrol", "--oneliner", "show", "job", identity, insist=0.0).split():
         key, _, value = word.partition("=")
         fields.setdefault(key, value)
     return JobInfo(
@@ -152,8 +130,3 @@ def _limit(start: str, duration: str) -> float | None:
         return None
     hours, minutes, seconds = map(int, parts)
     return begin + ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
-
-
-def _words(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return "; ".join(lines[:3]) or "failed without a word"

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.running.jobs import ClusterSettings, Job, JobPlace, Queue
+from bench.running.jobs import ClusterSettings, HandedOver, Job, JobPlace, Queue
 from slurm import queue
-from slurm.resources import ResourceTable
+from slurm.gpus import USUAL, precision_of
+from slurm.resources import Resources, ResourceTable
 
 if TYPE_CHECKING:
-    from bench.running.preflight import Target
+    from bench.running.targets import Target
     from bench.running.task import CellTask
     from slurm.submission import Submission
 
@@ -23,11 +24,16 @@ class SlurmCluster:
         self._settings, self._table = settings, ResourceTable(settings.resources, settings.overrides)
 
     def target(self, head: str) -> Target:
-        """What the resources say. `auto` precision on a GPU is bfloat16, since the GPU is not known yet."""
-        from bench.running.preflight import Target
+        """What the resources say. What `auto` precision means follows from the kind of GPU that they name."""
+        from bench.running.targets import Target
 
         resources = self._table.of(head)
-        return Target("cuda" if resources.gpus else "cpu", True, resources.cpus)
+        if not resources.gpus:
+            return Target("cpu", "fp32", resources.cpus)
+        precision = precision_of(resources.gpu_type)
+        return Target(
+            "cuda", precision or USUAL, resources.cpus, assumption="" if precision else _assumption(resources)
+        )
 
     def queue(self) -> Queue:
         """This user's jobs."""
@@ -45,8 +51,8 @@ class SlurmCluster:
         """The sbatch scripts, each with the cells of its array."""
         return self._submission.scripts(tasks)
 
-    def submit(self, tasks: Sequence[CellTask]) -> str:
-        """Submit arrays. Raises UserError with SLURM's words where one is refused; those before it stay."""
+    def submit(self, tasks: Sequence[CellTask]) -> HandedOver:
+        """Submit arrays, as far as there is room. Raises UserError with SLURM's words where one is refused."""
         return self._submission.submit(tasks)
 
     @cached_property
@@ -54,3 +60,11 @@ class SlurmCluster:
         from slurm.submission import Submission
 
         return Submission(self._settings, self._table)
+
+
+def _assumption(resources: Resources) -> str:
+    kind = f"gpu_type={resources.gpu_type} is no kind that is known" if resources.gpu_type else "no gpu_type is named"
+    return (
+        f"{kind}, so training.precision=auto is taken to be {USUAL}; a job that comes to a GPU without it fails at "
+        "once, and says what to set"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import Field, ValidationInfo, field_validator
@@ -14,12 +14,20 @@ from bench.config import MOST_THREADS, Settings, merge, one_of, validate
 from bench.errors import UserError
 from bench.values import read_yaml
 
+if TYPE_CHECKING:
+    from bench.running.task import CellTask
+
 OWN_OPTIONS = ("array", "chdir", "dependency", "error", "job-name", "no-requeue", "open-mode", "output", "signal")
 """Options of sbatch by which a job comes home; what jobs ask for must leave them alone."""
 
 
+AUTO = "auto"
+UNPREDICTED = "32G"
+"""Memory where it is to be predicted and cannot be."""
+
+
 class Resources(Settings):
-    """One class of jobs. Times as sbatch takes them, memory of the machine as in 32G."""
+    """One class of jobs. Times as sbatch takes them; memory of the machine as in 32G, or "auto": as is predicted."""
 
     time: str = "24:00:00"
     memory: str | None = None
@@ -66,9 +74,16 @@ class Resources(Settings):
                 raise ValueError(f"sbatch: --{name} is set by bench itself")
         return value
 
+    @property
+    def counted_by(self) -> tuple[str | None, ...]:
+        """What SLURM counts a user's jobs by, to say that there are as many as there may be."""
+        return self.account, self.qos, self.partition
+
     def sbatch_options(self) -> dict[str, str | bool]:
         """Options that Submitit has no word for, as option -> value."""
         options: dict[str, str | bool] = {"requeue": True}
+        if self.memory == AUTO:
+            raise ValueError("memory is still to be predicted")
         if self.memory is not None:
             options["mem"] = self.memory
         if self.gpus:
@@ -121,6 +136,22 @@ class ResourceTable:
         """What a run of a head asks for."""
         layers = [layer.defaults for layer in self._layers] + [layer.heads.get(head, {}) for layer in self._layers]
         return validate(Resources, merge(*layers, self._overrides), self._source)
+
+    def for_task(self, task: CellTask) -> Resources:
+        """What a run asks for, memory included where that is left to prediction."""
+        from bench.running.needs import memory_to_ask_for  # torch
+
+        resources = self.of(task.config.head)
+        if resources.memory != AUTO:
+            return resources
+        memory = memory_to_ask_for(task, resources.gpus > 0) or UNPREDICTED
+        return resources.model_copy(update={"memory": memory})
+
+    @property
+    def time_is_own(self) -> bool:
+        """Whether somebody said how long jobs may take."""
+        own = [self._layers[1].defaults, *self._layers[1].heads.values(), self._overrides]
+        return any("time" in layer for layer in own)
 
 
 def _packaged() -> str:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
+import itertools
 import json
 import os
 import secrets
 import shlex
-import sys
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-
-from submitit import SlurmExecutor
-from submitit.core.utils import FailedJobError
 
 from bench.environment import RUN_ENVIRONMENT
 from bench.errors import UserError
-from bench.running.jobs import JOB, ClusterSettings, Job, read_job, write_job
+from bench.running.jobs import JOB, ClusterSettings, HandedOver, Job, read_job, write_job
 from bench.running.task import CellTask
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
+from slurm.asking import Busy
+from slurm.executor import PatientExecutor, is_limit
 from slurm.folder import HERE, entered, environment, submission_folder
 from slurm.resources import Resources, ResourceTable, minutes_of
 from slurm.snapshot import Snapshot, freeze, keep_head, snapshot_of
@@ -52,45 +51,75 @@ class Submission:
             text = executor._make_submission_file_text(executor._submitit_command_str, "dry-run")
             cells = "\n".join(f"#   {place}: {task.cell}" for place, task in enumerate(array.tasks))
             waits = f"# waits for array {array.after + 1} to end\n" if array.after is not None else ""
-            found.append(f"# array {number + 1}, its jobs:\n{cells}\n{waits}{text}")
+            asked = f"# memory {array.resources.memory or 'not limited'}, {self._time_words(array)}\n"
+            found.append(f"# array {number + 1}, its jobs:\n{cells}\n{waits}{asked}{text}")
         return found
 
-    def submit(self, tasks: Sequence[CellTask]) -> str:
+    def submit(self, tasks: Sequence[CellTask]) -> HandedOver:
         """Submit arrays. Each cell's job.json is there before its job, so that no job is ever unknown.
 
-        Raises UserError with SLURM's words where an array is refused; arrays submitted before it stay.
+        Where SLURM lets the user have no more jobs, an array is submitted in parts as far as there is room. Raises
+        UserError with SLURM's words where an array is refused for another reason; arrays submitted before it stay.
         """
         arrays = self._arrays(tasks)
         snapshot = freeze(self._results)
-        tasks = [dataclasses.replace(task, head=keep_head(task.head, snapshot.path)) for task in tasks]
-        by_cell = {task.cell: task for task in tasks}
+        frozen = {task.cell: dataclasses.replace(task, head=keep_head(task.head, snapshot.path)) for task in tasks}
         name = f"bench-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        ids: list[str] = []
-        for number, array in enumerate(arrays):
-            array = dataclasses.replace(array, tasks=tuple(by_cell[task.cell] for task in array.tasks))
-            after = ids[array.after] if array.after is not None else None
-            ids.append(self._submit_array(array, snapshot, name, number, after, ids))
+        under_way = _UnderWay(snapshot, name)
+        for array in arrays:
+            array = dataclasses.replace(array, tasks=tuple(frozen[task.cell] for task in array.tasks))
+            self._submit_parts(array, under_way)
+        ids = under_way.all_ids
+        if under_way.left and not ids and not any(entry.active for entry in queue.queue().values()):
+            raise UserError(under_way.why)  # not for want of room: nobody else has it
         account = {"commit": snapshot.commit, "dirty": snapshot.dirty, "snapshot": str(snapshot.path), "jobs": ids}
         # For people who look; jobs that are submitted must not look refused because it could not be written.
         with contextlib.suppress(OSError):
             (self._folder(name) / "submission.json").write_text(json.dumps(account, indent=1), encoding="utf-8")
-        arrays_text = (
-            f"{len(ids)} array{'s' if len(ids) > 1 else ''}, job{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
-        )
-        return f"submitted {len(tasks)} runs ({arrays_text}), code frozen in {snapshot.path}"
+        s = "s" if len(ids) > 1 else ""
+        count = len(tasks) - len(under_way.left)
+        said = f"submitted {count} runs ({len(ids)} array{s}, job{s} {', '.join(ids)}), code frozen in {snapshot.path}"
+        return HandedOver(said if ids else "", tuple(under_way.left), under_way.why)
+
+    def _submit_parts(self, array: JobArray, under_way: _UnderWay) -> None:
+        """Submit an array at once, or, where there is no room for it, in parts that fit."""
+        after = under_way.ids[array.after][-1] if array.after is not None and under_way.ids[array.after] else None
+        mine: list[str] = []
+        under_way.ids.append(mine)
+        waiting, size = list(array.tasks), len(array.tasks)
+        full = array.resources.counted_by in under_way.full
+        while waiting and not full:
+            part = dataclasses.replace(array, tasks=tuple(waiting[:size]))
+            try:
+                mine.append(self._submit_array(part, under_way, after))
+            except _NoRoom as fault:
+                under_way.why, full, size = str(fault), size == 1, max(1, size // 2)
+                continue
+            waiting = waiting[size:]
+            # Parts share what the array may run at a time, so each waits for the one before it.
+            after = mine[-1] if self._max_parallel is not None else after
+        if full:
+            under_way.full.add(array.resources.counted_by)
+        under_way.left += waiting
+
+    def _time_words(self, array: JobArray) -> str:
+        """Where the time limit is from: what this machine would need says nothing of a node."""
+        if self._table.time_is_own:
+            return f"time {array.resources.time}"
+        return f"time {array.resources.time}, not predicted here; `bench plan` in a job on such a node predicts it"
 
     def _arrays(self, tasks: Sequence[CellTask]) -> list[JobArray]:
-        return plan_arrays(tasks, self._table.of, queue.max_array_size(), self._max_parallel)
+        return plan_arrays(tasks, self._table.for_task, queue.max_array_size(), self._max_parallel)
 
     def _folder(self, name: str) -> Path:
         return submission_folder(self._results, name)
 
     def _executor(
         self, array: JobArray, snapshot: Snapshot, name: str, number: int, after: str | None, here: Path
-    ) -> SlurmExecutor:
+    ) -> PatientExecutor:
         """Submitit's executor, which is to be used while `here` is the working folder."""
         resources = array.resources
-        executor = SlurmExecutor(here, python=shlex.quote(sys.executable))
+        executor = PatientExecutor(here)
         executor.update_parameters(
             job_name=f"{name}-{number}",
             time=minutes_of(resources.time),
@@ -129,31 +158,59 @@ class Submission:
             *own,
         ]
 
-    def _submit_array(
-        self, array: JobArray, snapshot: Snapshot, name: str, number: int, after: str | None, before: Sequence[str]
-    ) -> str:
-        folder, alone = self._folder(name) / str(number), len(array.tasks) == 1
+    def _submit_array(self, array: JobArray, under_way: _UnderWay, after: str | None) -> str:
+        number, alone = under_way.next_number(), len(array.tasks) == 1
+        folder, name = self._folder(under_way.name) / str(number), f"{under_way.name}-{number}"
         earlier = {task.cell: read_job(task.folder) for task in array.tasks}
         try:
             for place, task in enumerate(array.tasks):
-                job = Job(
-                    cluster="slurm",
-                    name=f"{name}-{number}",
-                    index=None if alone else place,
-                    folder=str(folder),
-                    submitted=time.time(),
-                )
+                index = None if alone else place
+                job = Job(cluster="slurm", name=name, index=index, folder=str(folder), submitted=time.time())
                 write_job(task.folder, job)
-            # Submitit shows on stderr what its error says again.
-            quiet = contextlib.redirect_stderr(io.StringIO())
-            with entered(folder) as here, environment(dict.fromkeys(OF_ANOTHER_JOB)), quiet:
-                executor = self._executor(array, snapshot, name, number, after, here)
+            with entered(folder) as here, environment(dict.fromkeys(OF_ANOTHER_JOB)):
+                executor = self._executor(array, under_way.snapshot, under_way.name, number, after, here)
                 first = executor.map_array(run_job, array.tasks, [self._given_in] * len(array.tasks))[0]
-        except (RuntimeError, OSError, UnicodeError) as fault:
+        except (UserError, RuntimeError, OSError, UnicodeError) as fault:
+            words = _words(fault, folder)
+            if isinstance(fault, Busy) and not is_limit(str(fault)):
+                # It may have arrived all the same, and is known by its name if it has.
+                raise UserError(f"{words}; whether the jobs have arrived `bench status` will tell") from fault
             _restore(array.tasks, earlier)
-            done = f"; submitted before: {', '.join(before)}" if before else ""
-            raise UserError(f"{_words(fault, folder)}{done}") from fault
+            if is_limit(str(fault)):
+                shutil.rmtree(folder, ignore_errors=True)  # who waits for room tries often
+                with contextlib.suppress(OSError):
+                    folder.parent.rmdir()
+                raise _NoRoom(words) from fault
+            before = ", ".join(under_way.all_ids)
+            raise UserError(f"{words}; submitted before: {before}" if before else words) from fault
         return first.job_id.partition("_")[0]
+
+
+class _NoRoom(UserError):
+    """SLURM lets the user have no more jobs."""
+
+
+@dataclasses.dataclass
+class _UnderWay:
+    """A submission under way."""
+
+    snapshot: Snapshot
+    name: str
+    ids: list[list[str]] = dataclasses.field(default_factory=list)
+    """SLURM's ids of the parts of each array."""
+    left: list[CellTask] = dataclasses.field(default_factory=list)
+    full: set[tuple[str | None, ...]] = dataclasses.field(default_factory=set)
+    """What has no room left, as `Resources.counted_by` names it."""
+    why: str = ""
+    numbers: Iterator[int] = dataclasses.field(default_factory=itertools.count)
+
+    @property
+    def all_ids(self) -> list[str]:
+        return [identity for parts in self.ids for identity in parts]
+
+    def next_number(self) -> int:
+        """Each call of sbatch has a number, and so a folder and a name of its own."""
+        return next(self.numbers)
 
 
 def _restore(tasks: Sequence[CellTask], earlier: Mapping[str, Job | None]) -> None:
@@ -170,7 +227,7 @@ def _restore(tasks: Sequence[CellTask], earlier: Mapping[str, Job | None]) -> No
 def _words(fault: Exception, folder: Path) -> str:
     if isinstance(fault, OSError):
         return f"cannot submit: {folder}: {fault.strerror or fault}"
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    told = [line.partition("error: ")[2] for line in lines if "error: " in line]
-    who = "SLURM refuses" if isinstance(fault, FailedJobError) else "cannot submit"
-    return f"{who}: {'; '.join(told or lines[-2:])}"
+    if not isinstance(fault, UserError):
+        return f"cannot submit: {fault}"
+    told = [part.partition("error: ")[2].strip() for part in str(fault).split("; ") if "error: " in part]
+    return f"SLURM refuses: {'; '.join(told)}" if told and not isinstance(fault, Busy) else str(fault)

@@ -127,7 +127,7 @@ def tiny_config() -> Callable[..., CellConfig]:
     def make(row: str = "TransMatcher", seed: int = 0, **overrides: object) -> CellConfig:
         changes = {"backbone": {"cut": "layer1"}, **overrides}
         cell = plan(load_study("table2"), load_preset("tiny"), changes, [row], seeds=[seed])[0]
-        return resolve(cell.config, "cpu", bf16=False)
+        return resolve(cell.config, "cpu")
 
     return make
 
@@ -213,7 +213,8 @@ def campaign_of(tiny_data, tmp_path_factory):
 
 @pytest.fixture
 def played_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """SLURM's commands on the PATH; sbatch counts its calls and answers as told."""
+    """SLURM's commands on the PATH; sbatch counts its calls and answers as told. Nobody insists."""
+    monkeypatch.setenv("PAIRBENCH_SLURM_SECONDS", "0")
     folder = tmp_path / "bin"
     folder.mkdir()
 

@@ -68,7 +68,7 @@ def run(results: Path, cell: Cell, tests: list[Result], name: str = "", **change
         "cell": name or f"{cell.label.replace(' ', '')}-{cell.config.train}-{cell.config.seed}",
         "status": "done",
         "label": cell.label,
-        "config": resolve(cell.config, "cuda", True),
+        "config": resolve(cell.config, "cuda", "bf16"),
         "numerics": cell.numerics,
         "weights_hash": None if changes.get("status") == "failed" else "0" * 64,
         "fingerprint": "training-pictures",

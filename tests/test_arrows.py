@@ -15,7 +15,8 @@ import variants
 FLOORS = (
     {"commands"},
     {"report"},
-    {"perf", "running"},
+    {"running"},
+    {"perf"},
     {"training"},
     {"testing"},
     {"study", "network"},
@@ -106,18 +107,24 @@ def test_bench_knows_no_head_by_name():
         f"variants.kernels.{name}"
         for name in (
             "dense_maxima",
+            "float32_products",
             "forced_kernel",
             "give_back_freed_memory",
             "kernel_name",
             "maxima",
             "maxima_bytes",
             "maxima_products",
+            "usable_kernel",
         )
     }
     for path in sources("bench"):
         found = {name for name in imports(path) if name.split(".")[0] == "variants"}
         extra = checks if path.name in ("check_head.py", "trial.py") else set()
-        if path.parent.name == "perf" or path.name == "provenance.py":
+        if path.parent.name in ("perf", "testing", "training") or path.name in (
+            "provenance.py",
+            "preflight.py",
+            "devices.py",
+        ):
             extra = operator
         assert found <= allowed | extra, path
         words = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from bench.config import CellConfig, Recipe, Training, digest, parse_overrides, validate
 from bench.errors import UserError
 from bench.study.definition import load_preset, load_study
-from bench.study.plan import cell_id, parse_seeds, plan, resolve
+from bench.study.plan import cell_id, plan, resolve
+from bench.study.seeds import parse_seeds
 from bench.values import read_yaml
 from slurm.resources import ResourceTable
 
@@ -171,7 +172,7 @@ def test_the_ids_of_runs_on_cpus_are_what_they_were(label, preset, expected):
     before = {"backbone": {"weights": None, "batchnorm": "train"}, "training": {"backbone_lr": 0.0005}}
     changes = before if preset else {}
     cell = plan(load_study("table2"), load_preset(preset), changes, [label], seeds=[0])[0]
-    assert cell_id(resolve(cell.config, "cpu", False, 2), {"head": 1}, "f" * 64) == expected
+    assert cell_id(resolve(cell.config, "cpu", "fp32", 2), {"head": 1}, "f" * 64) == expected
 
 
 def test_settings_refuse_what_json_lacks_wherever_they_are_made():

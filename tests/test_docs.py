@@ -68,14 +68,16 @@ def test_the_commands_run_on_tiny_data(bench, tiny_data, tmp_path, monkeypatch):
             continue  # files from elsewhere and clusters have tests of their own
         if words[1] == "drill":
             words = ["bench", "drill", "--kills", "4"]
-        if words[1] in ("run", "status", "cancel") and "--preset" not in words:
+        if words[1] in ("run", "plan", "status", "cancel") and "--preset" not in words:
             words += ["--preset", "tiny", "--seeds", "1"]
         if words[1:3] in (["data", "splits"], ["data", "export"]):
             words += ["--data-dir", str(tiny_data / "standin-tiny")]
         if words[1] == "perf":
             serving = "--gallery 20 --preset tiny --variants cosine"
             matching = "--only matching --variants operator,cosine --batch 4 --tokens 8 --width 16"
-            words += shlex.split(f"{serving if 'serving' in words else matching} --repeats 1")
+            rows = "--preset tiny --variants cosine --queries 4 --gallery 20"
+            kind = serving if "serving" in words else rows if "step,test" in words else matching
+            words += shlex.split(f"{kind} --repeats 1")
         found = bench(*words[1:])
         assert found.code == 0, f"{command}: {found.out}{found.err}"
         ran.append(words[1])

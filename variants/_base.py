@@ -123,6 +123,10 @@ class Head(nn.Module):
     """Whether representations stay in float32 where scoring is in bfloat16: right for a head that keeps one vector of
     an image, where rounding moves ranks and saves nothing."""
 
+    takes_16_bits: ClassVar[bool] = False
+    """Whether `match` in evaluation mode takes representations in 16 bits as they are: it multiplies them with sums in
+    float32, and all else is float32. Other heads are called under autocast, which rounds whatever they multiply."""
+
     offers_local_matches: ClassVar[bool] = False
     """Whether `local_matches` tells which positions of two images were matched."""
 

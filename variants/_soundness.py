@@ -82,7 +82,7 @@ def check_gradients(head: Head, maps: Tensor) -> None:
 
 def check_declarations(head: Head) -> None:
     """Raise LawBroken for what is declared in another type than the contract says, or in numbers that cannot be."""
-    for name in ("symmetric", "exact_representations", "offers_local_matches"):
+    for name in ("symmetric", "exact_representations", "takes_16_bits", "offers_local_matches"):
         value = getattr(head, name, None)
         demand(type(value) is bool, f"{name} must be True or False, not {value!r}")
     defined = type(head).local_matches is not Head.local_matches

@@ -7,13 +7,14 @@ from torch.nn import functional as F
 
 from variants._base import Head, LocalMatches, Product, Repr, load_by_published_keys
 from variants._layers import matches_of_maxima, tokens_of
-from variants.kernels import dense_maxima, exact_linear, maxima, maxima_bytes, maxima_products
+from variants.kernels import dense_maxima, exact_linear, maxima, maxima_bytes, maxima_products, normed_linear
 
 
 class QAConv(Head):
     """QAConv: maxima of the cosines of all positions in both directions, batch norm, FC, batch norm."""
 
-    numerics = 2
+    numerics = 3
+    takes_16_bits = True
     offers_local_matches = True
 
     def __init__(self, feature_shape: tuple[int, int, int]) -> None:
@@ -31,13 +32,13 @@ class QAConv(Head):
         return self._score(maxima(query.tokens, query.tokens if gallery is query else gallery.tokens))
 
     def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
-        return self._score(dense_maxima(query.tokens, gallery.tokens, None))
+        return self._plain_score(dense_maxima(query.tokens, gallery.tokens, None))
 
     def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
         """The maxima of the cosines in both directions, one level; its score is that of `match`."""
 
         def score(best: Tensor) -> Tensor:
-            return self._score(best.unsqueeze(1))[:, 0]
+            return self._plain_score(best.unsqueeze(1))[:, 0]
 
         centre = float(self.bn.running_mean)
         return [matches_of_maxima("convolution", query.tokens, gallery.tokens, None, score, centre)]
@@ -49,6 +50,10 @@ class QAConv(Head):
 
     def _score(self, best: Tensor) -> Tensor:
         """Maxima [Q, G, 2, T] -> [Q, G]."""
+        scores = normed_linear(best, self.bn, self.fc)
+        return self.logit_bn(scores.sum(dim=2).view(-1, 1)).view(best.shape[:2])
+
+    def _plain_score(self, best: Tensor) -> Tensor:
         best = self.bn(best.view(-1, 1, self.tokens)).view(best.shape)
         scores = exact_linear(best, self.fc.weight, self.fc.bias)
         return self.logit_bn(scores.sum(dim=2).view(-1, 1)).view(best.shape[:2])

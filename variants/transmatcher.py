@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -22,7 +23,8 @@ from variants._layers import (
     position_embedding,
     tokens_of,
 )
-from variants.kernels import dense_maxima, exact_linear, maxima, maxima_bytes, maxima_products, normed_mlp
+from variants._unordered import UnorderedPairs
+from variants.kernels import dense_maxima, maxima, maxima_bytes, maxima_products, normed_linear, normed_mlp
 
 
 class TransMatcher(Head):
@@ -34,7 +36,8 @@ class TransMatcher(Head):
     `prior_embed` switch the parts of Table 3.
     """
 
-    numerics = 4
+    numerics = 5
+    takes_16_bits = True
     offers_local_matches = True
     published_options = MappingProxyType({"symmetric_prior": False})
 
@@ -88,7 +91,9 @@ class TransMatcher(Head):
         return Repr(levels=torch.stack(levels, dim=1))
 
     def match(self, query: Repr, gallery: Repr) -> Tensor:
-        return self._match(_SimplifiedDecoder.forward, query, gallery)
+        half = gallery is query and self.symmetric and isinstance(self.decoder[0].fc2, nn.Linear)
+        pairs = UnorderedPairs(len(query), query.levels.device) if half else None
+        return self._match(partial(_SimplifiedDecoder.forward, pairs=pairs), query, gallery)
 
     def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
         return self._match(_SimplifiedDecoder.plain, query, gallery)
@@ -135,8 +140,12 @@ class TransMatcher(Head):
         return products
 
     def pair_bytes(self, training: bool = False) -> int:
-        """Those of the maxima: hidden layers come in small blocks, too."""
-        return maxima_bytes(self.tokens)
+        """Those of the maxima: hidden layers come in small blocks, too. In training, of each level, the positions of
+        the maxima in 16 bits, four forms of half of the maxima, and half of the hidden layer, which a GPU keeps."""
+        if not training:
+            return maxima_bytes(self.tokens)
+        hidden = sum(decoder.fc2.out_features for decoder in self.decoder if isinstance(decoder.fc2, nn.Linear))
+        return len(self.decoder) * 20 * self.tokens + 4 * hidden
 
     def pair_parameters(self) -> set[str]:
         return self._names_under("decoder.", "norm.")
@@ -201,17 +210,19 @@ class _SimplifiedDecoder(nn.Module):
             embedding = (embedding + embedding.T) / 2
         return embedding.sigmoid()
 
-    def forward(self, query: Tensor, gallery: Tensor, symmetric: bool) -> Tensor:
-        """query [Q, T, d], gallery [G, T, d], both behind FC1 -> one score a pair, [Q*G, 1]."""
-        best = maxima(query, gallery, self.prior(symmetric))
-        best = self.bn1(best.view(-1, 1, self.tokens)).view(best.shape)
+    def forward(self, query: Tensor, gallery: Tensor, symmetric: bool, pairs: UnorderedPairs | None) -> Tensor:
+        """query [Q, T, d], gallery [G, T, d], both behind FC1 -> one score a pair, [Q*G, 1].
+
+        `pairs` of a batch with itself, where turning a pair turns its maxima: the MLP then sees half of them for all.
+        """
+        best = maxima(query, gallery, self.prior(symmetric), symmetric_prior=symmetric)
         if isinstance(self.fc2, nn.Identity):
-            scores = exact_linear(best, self.fc3.weight, self.fc3.bias).sum(dim=2)
-        elif gallery is query and (symmetric or self.score_embed is None):
-            scores = self._score_unordered(best)
+            scores = normed_linear(best, self._norm_of_maxima(), self.fc3).sum(dim=2).view(-1, 1)
+        elif pairs is None:
+            scores = self._score(best.flatten(0, 1))
         else:
-            scores = self._score(best)
-        return self.bn3(scores.view(-1, 1))
+            scores = pairs.to_all(self._score(pairs.of(best), pairs.counts))
+        return self.bn3(scores)
 
     def plain(self, query: Tensor, gallery: Tensor, symmetric: bool) -> Tensor:
         """As `forward`, as it is written down in the paper."""
@@ -235,15 +246,11 @@ class _SimplifiedDecoder(nn.Module):
         return self.bn3(self.fc3(best).view(-1, 2).sum(dim=1, keepdim=True))
 
     def _score(self, best: Tensor, counts: Tensor | None = None) -> Tensor:
-        """Both directions of each pair, [..., 2, T] -> their summed scores, [pairs, 1]."""
-        rows = normed_mlp(best.reshape(-1, self.tokens), counts, self.fc2, self.bn2, self.fc3)
+        """The MLP on maxima [pairs, 2, T], each pair `counts` [pairs] times -> both directions summed, [pairs, 1]."""
+        counts = None if counts is None else counts.repeat_interleave(2)
+        norm = self._norm_of_maxima()
+        rows = normed_mlp(best.view(-1, self.tokens), counts, norm, self.fc2, self.bn2, self.fc3)
         return rows.view(-1, 2).sum(dim=1, keepdim=True)
 
-    def _score_unordered(self, best: Tensor) -> Tensor:
-        """As `_score` for [B, B, 2, T] whose pairs (i, j) and (j, i) hold the same maxima in turned directions."""
-        images = len(best)
-        first, second = torch.triu_indices(images, images, device=best.device)
-        counts = (1 + (first != second)).repeat_interleave(2)
-        place = torch.empty(images, images, dtype=torch.long, device=best.device)
-        place[first, second] = place[second, first] = torch.arange(len(first), device=best.device)
-        return self._score(best[first, second], counts)[place.flatten()]
+    def _norm_of_maxima(self) -> nn.BatchNorm1d | None:
+        return self.bn1 if isinstance(self.bn1, nn.BatchNorm1d) else None

@@ -22,7 +22,8 @@ from bench.study.definition import (
     load_study,
     study_name,
 )
-from bench.study.plan import Cell, parse_seeds, plan
+from bench.study.plan import Cell, plan
+from bench.study.seeds import parse_seeds
 from bench.system.paths import expand
 
 MOST_SECONDS = 1_000_000

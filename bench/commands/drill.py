@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.config import parse_overrides
     from bench.data.standin import write_standin
     from bench.running.drill import describe, epochs_for, run_drill
-    from bench.running.preflight import RunOptions, local_target, preflight
+    from bench.running.preflight import RunOptions, preflight
+    from bench.running.targets import local_target
     from bench.study.definition import load_preset, load_study
     from bench.study.plan import plan
 

@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 0. Raises UserError for a run, a data set or pictures that cannot be had, or a head without matches."""
     import torch
 
+    from bench.computing import compute_as_runs_do
     from bench.report.match_pictures import draw_matches
     from bench.report.write import no_backend, write_files
     from bench.running.devices import resolve_device
@@ -89,8 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"two pictures make a pair, the query first; {len(arguments.pictures)} given")
     folder = find_run(arguments.results, arguments.run)
     device = torch.device(resolve_device(arguments.device))
-    torch.use_deterministic_algorithms(True, warn_only=True)
     model, record = load_network(folder, device, str(arguments.head) if arguments.head else None)
+    compute_as_runs_do(device, tf32=record.config.tf32)
     check_offered(model, record.label)
     own = _own_pair(model, record, arguments.pictures) if arguments.pictures else None
     found = _test_pairs(model, record, arguments)

@@ -21,7 +21,13 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def network_of(arguments: argparse.Namespace) -> TrainedMatcher:
-    """The matcher that the arguments name. Raises UserError as `bench.api.load` does."""
-    from bench.api import load
+    """The matcher that the arguments name, in a process that computes as its run did.
 
-    return load(arguments.run, arguments.device, arguments.results, arguments.head)
+    Raises UserError as `bench.api.load` does.
+    """
+    from bench.api import load
+    from bench.computing import compute_as_runs_do
+
+    matcher = load(arguments.run, arguments.device, arguments.results, arguments.head)
+    compute_as_runs_do(matcher.network.device, tf32=matcher.record.config.tf32)
+    return matcher

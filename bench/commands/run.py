@@ -32,9 +32,12 @@ from bench.study.names import tell_apart
 from bench.study.plan import Cell, tests_of
 
 if TYPE_CHECKING:
+    from bench.running.jobs import HandedOver
     from bench.running.ledger import CellState
     from bench.running.outcome import Outcome
-    from bench.running.preflight import RunOptions, Target
+    from bench.running.preflight import RunOptions
+    from bench.running.submission import Sorted
+    from bench.running.targets import Target
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -120,12 +123,19 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
         help="change what is asked for, e.g. partition=gpu or time=4:00:00",
     )
     group.add_argument("--max-parallel", type=at_least_one, metavar="N", help="jobs at a time, of all arrays together")
+    group.add_argument(
+        "--wait-for-room",
+        action="store_true",
+        help="where SLURM lets you have only so many jobs, submit the others as places become free",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 all done, or handed to a cluster; 1 some failed (listed)."""
     if arguments.cluster is None and (arguments.resources or arguments.resource or arguments.max_parallel):
         raise UserError("--resources, --resource and --max-parallel say what to ask a cluster for: add --cluster slurm")
+    if arguments.wait_for_room and arguments.cluster != "slurm":
+        raise UserError("--wait-for-room waits for places in SLURM's queue: add --cluster slurm")
     selection = read_selection(arguments)
     if arguments.cluster is not None:
         return _hand_over(selection, arguments)
@@ -133,11 +143,12 @@ def run(arguments: argparse.Namespace) -> int:
         return _dry_run(selection, arguments)
     from bench.running.cell import ERROR_LOG
     from bench.running.devices import devices_at_hand
-    from bench.running.preflight import local_target, predicted_steps, preflight
+    from bench.running.preflight import predicted_steps, preflight
     from bench.running.runner import default_jobs, run_all
+    from bench.running.targets import local_target
 
     devices = devices_at_hand(arguments.device)
-    options = _options(selection, arguments, lambda _: local_target(devices[0]))
+    options = _options(selection, arguments, lambda _: local_target(*devices))
     tasks = preflight(selection.cells, options)
     count = len({task.cell for task in tasks})
     names = tell_apart([(task.label, task.config) for task in tasks])
@@ -196,10 +207,10 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
     """Submit what lacks results, or show what would be submitted."""
     from bench.commands.cluster import ledger, open_cluster
     from bench.running.devices import devices_at_hand
-    from bench.running.jobs import ClusterSettings
-    from bench.running.preflight import local_target, preflight
-    from bench.running.submission import absolute, sort_tasks, submit_open
-    from bench.running.task import NOTHING_TO_TEST
+    from bench.running.jobs import ClusterSettings, HandedOver
+    from bench.running.preflight import preflight
+    from bench.running.submission import absolute, sort_tasks, submit_as_room_comes, submit_open
+    from bench.running.targets import local_target
 
     local = arguments.cluster != "slurm"
     devices = devices_at_hand(arguments.device) if local else ()
@@ -218,7 +229,7 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
     options = _options(
         selection,
         arguments,
-        lambda cell: cluster.target(cell.config.head) or local_target(devices[0]),
+        lambda cell: cluster.target(cell.config.head) or local_target(*devices),
         decode=local,
         writes=not arguments.dry_run,
     )
@@ -227,17 +238,37 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
         found = sort_tasks(tasks, ledger(arguments.results))
         for script in cluster.scripts(found.open) if found.open else []:
             print(f"{script}\n")
-        said = ""
+        _tell_handed_over(found, HandedOver(""))
+        return 1 if found.unreadable else 0
+
+    def once() -> tuple[Sorted, HandedOver]:
+        return submit_open(tasks, lambda: ledger(arguments.results), settings.results, cluster.submit)
+
+    if arguments.wait_for_room:
+        found = submit_as_room_comes(once, _tell_handed_over)
     else:
-        found, said = submit_open(tasks, lambda: ledger(arguments.results), settings.results, cluster.submit)
+        found, handed = once()
+        _tell_handed_over(found, handed)
+    return 1 if found.unreadable else 0
+
+
+def _tell_handed_over(found: Sorted, handed: HandedOver) -> None:
+    """What came of handing tasks to a cluster."""
+    from bench.running.task import NOTHING_TO_TEST
+
     for reason in found.unreadable:
         print(f"passed over: {reason}")
     untrained = f", {len(found.untrained)} passed over: {NOTHING_TO_TEST}" if found.untrained else ""
     counts = f"{len(found.open)} to run, {len(found.finished)} finished before, {len(found.busy)} queued or running"
     print(f"{counts}{untrained}")
-    if said:
-        print(f"{said}\n`bench status` with the same choice of runs follows them; this shell may be closed")
-    return 1 if found.unreadable else 0
+    if handed.said:
+        print(f"{handed.said}\n`bench status` with the same choice of runs follows them; this shell may be closed")
+    if handed.left:
+        print(
+            f"{len(handed.left)} runs are left open for want of room ({handed.why}): the same command submits them "
+            "later, or, with --wait-for-room, as places become free",
+        )
+    sys.stdout.flush()
 
 
 def _describe(outcome: Outcome) -> str:

@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from bench.architectures import ARCHITECTURES
 from bench.commands.common import example, file_or_folder
-from bench.config import ARCHITECTURES, one_of
+from bench.config import one_of
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.progress import Progress

@@ -65,4 +65,9 @@ def pick(images: Images, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 def to_float(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 [B, 3, H, W] -> float32 in [0, 1] on a device; no mean or deviation is taken off (PROTOCOL, section 1)."""
-    return torch.from_numpy(images).to(device).float().div_(255)
+    return as_float(torch.from_numpy(images).to(device))
+
+
+def as_float(images: Tensor) -> Tensor:
+    """uint8 -> float32 in [0, 1], where it lies."""
+    return images.float().div_(255)

@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 
 import bench
+from bench.cards import capability_of, driver_version, read_card
 from bench.errors import UserError
 from bench.journal.record import Provenance
 from variants.kernels import forced_kernel, kernel_name
@@ -22,6 +23,8 @@ SNAPSHOT = "SNAPSHOT.json"
 Answer = TypeVar("Answer")
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
+GPU_LIBRARIES = ("triton",)
+"""Which change numbers or times on a GPU alone."""
 
 
 def now() -> str:
@@ -39,7 +42,7 @@ def provenance(
         dirty=dirty,
         versions={
             "python": platform.python_version(),
-            **{name: _or("", metadata.version, name) or "unknown" for name in LIBRARIES},
+            **{name: _or("", metadata.version, name) or "unknown" for name in _libraries(device)},
         },
         device=_or("unknown", device_name, device),
         cpu=_or("unknown", cpu_name),
@@ -50,7 +53,22 @@ def provenance(
         jobs=jobs,
         weights_sha256=weights_sha256,
         kernel=_or("", kernel_name, device),
+        **(_gpu(device) if device.type == "cuda" else {}),
     )
+
+
+def _libraries(device: torch.device) -> tuple[str, ...]:
+    return LIBRARIES + GPU_LIBRARIES if device.type == "cuda" else LIBRARIES
+
+
+def _gpu(device: torch.device) -> dict[str, object]:
+    """What is told of a GPU beside its name; the settings of this process count."""
+    card = _or(None, read_card, device)
+    return {
+        "capability": capability_of(card) if card is not None else "",
+        "driver": driver_version(),
+        "tf32": _or(None, lambda: torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32),
+    }
 
 
 def _or(otherwise: Answer, ask: Callable[..., Answer], *arguments: object) -> Answer:

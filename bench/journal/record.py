@@ -27,11 +27,8 @@ from bench.errors import CellFailed
 from bench.journal.reading import Unreadable, as_json, listed, read_json
 from bench.system.locks import try_lock
 
-RECORD = "record.json"
-STARTED = "started.json"
-LOG = "log.jsonl"
-CHECKPOINT = "checkpoint.pt"
-LOCK = ".lock"
+RECORD, STARTED, LOG = "record.json", "started.json", "log.jsonl"
+CHECKPOINT, LOCK = "checkpoint.pt", ".lock"
 
 Share = Annotated[float, Field(ge=0, le=1.001)]
 """Of 1, which rounding may exceed."""
@@ -106,6 +103,8 @@ class TestResult(Settings):
     """Peak memory of the test: of the device where it is a GPU, else of the process."""
     pairs: Count
     """Scores computed; pairs / seconds["matching"] is the matching rate."""
+    block_parts: Count = 1
+    """Into how many parts blocks of pairs were cut in the end, because memory ran out; 1: it never did."""
     splits: list[SplitResult] = []
     """The single tests of a small set; [] for sets with one query list and one gallery."""
     split_source: str = ""
@@ -122,10 +121,8 @@ class TestResult(Settings):
         """Sample standard deviations over the splits; None for fewer than two."""
         if len(self.splits) < 2:
             return None
-        return Level(
-            rank1=statistics.stdev(split.rank1 for split in self.splits),
-            mAP=statistics.stdev(split.mAP for split in self.splits),
-        )
+        shares = ("rank1", "mAP")
+        return Level(**{name: statistics.stdev(getattr(split, name) for split in self.splits) for name in shares})
 
 
 class Failure(Settings):
@@ -154,6 +151,11 @@ class Provenance(Settings):
     """Of the file that the backbone's first weights were read from; None from scratch, and in older records."""
     kernel: str = ""
     """What ran the matching operator: compiled (a CPU's), triton or plain."""
+    capability: str = ""
+    """Of a GPU: NVIDIA's compute capability, such as 8.0, or AMD's architecture; "" elsewhere and in older records."""
+    driver: str = ""
+    tf32: bool | None = None
+    """Whether TF32 was allowed on a GPU; None elsewhere, and in older records: there for convolutions alone."""
 
 
 class Started(Settings):
@@ -261,10 +263,8 @@ def sync_folder(folder: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete what a process that died left half-written in its cell's folder. Needs the cell's lock."""
-    for path in folder.glob(".*.json.*"):
-        path.unlink(missing_ok=True)
-    for name in (CHECKPOINT, "partial-", "lists-"):
-        for path in folder.glob(f".{name}*"):
+    for pattern in (".*.json.*", f".{CHECKPOINT}*", ".partial-*", ".lists-*"):
+        for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
     for path in folder.glob("spill-*"):
         shutil.rmtree(path, ignore_errors=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from bench.config import ARCHITECTURES
+from bench.architectures import ARCHITECTURES
 from bench.network.architectures import build_stages
 from bench.network.common_start import start_file
+from bench.network.norms import BatchNorm
 from bench.network.published_weights import fetch_weights
 from bench.network.stages import Stages
 from bench.network.weight_file import WeightFile, read_file, read_state
@@ -21,7 +23,8 @@ class Backbone(nn.Module):
 
     `stages` holds the layers that published weight files know, `neck` the 3 x 3 convolution to d channels (none if
     d is None: then the channels are those of the cut). With `freeze_batchnorm` the batch norms of `stages` keep
-    their running statistics in training mode; their weights and biases still learn.
+    their running statistics in training mode; their weights and biases still learn. They are then folded into the
+    convolutions before them, in evaluation mode as well, so that the network is the same function in both.
     """
 
     def __init__(self, stages: Stages, neck: int | None) -> None:
@@ -30,21 +33,25 @@ class Backbone(nn.Module):
         self.neck = nn.Conv2d(stages.channels, neck, kernel_size=3, padding=1) if neck else nn.Identity()
         self.channels = neck or stages.channels
         self.stride = stages.stride
-        self.freeze_batchnorm = False
         self.weights_sha256: str | None = None
         """SHA-256 of the file that the weights of `stages` come from; None where they were drawn."""
 
     def forward(self, images: Tensor) -> Tensor:
         return self.neck(self.stages(images))
 
-    def train(self, mode: bool = True) -> Backbone:
-        """Training or evaluation mode; frozen batch norms stay in evaluation mode."""
-        super().train(mode)
-        if self.freeze_batchnorm:
-            for module in self.stages.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
+    @property
+    def freeze_batchnorm(self) -> bool:
+        """Whether all batch norms of `stages` are frozen."""
+        return all(norm.frozen for norm in self._norms())
+
+    @freeze_batchnorm.setter
+    def freeze_batchnorm(self, frozen: bool) -> None:
+        for norm in self._norms():
+            norm.frozen = frozen
+            norm.train(self.training)
+
+    def _norms(self) -> Iterator[BatchNorm]:
+        return (module for module in self.stages.modules() if isinstance(module, BatchNorm))
 
     def feature_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(d, h, w) of the feature map of an image of height x width pixels."""
@@ -60,7 +67,7 @@ def build_backbone(
 ) -> Backbone:
     """A published network up to and with the stage or block `cut`, with a neck of `neck` channels or none.
 
-    ibn, cut: None takes the architecture's own (`bench.config.ARCHITECTURES`): b and layer3 for a ResNet.
+    ibn, cut: None takes the architecture's own (`bench.architectures.ARCHITECTURES`): b and layer3 for a ResNet.
     weights: None draws them (torch's global generator), "imagenet" takes the published file from torch's hub cache,
     downloading it if there is a network; a start's name (`bench.starts`) takes what was made on this machine, or makes
     it; a path reads that file. Raises ValueError for unknown names, UserError

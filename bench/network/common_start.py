@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from bench.config import ARCHITECTURES
+from bench.architectures import ARCHITECTURES
 from bench.data.standin.objects import pictures
 from bench.data.standin.pool import drawing_pool
 from bench.errors import UserError

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.config import ARCHITECTURES
+from bench.architectures import ARCHITECTURES
 from bench.errors import UserError
 from bench.network.architectures import build_stages
 from bench.network.stages import Stages

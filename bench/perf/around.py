@@ -18,11 +18,14 @@ TENFOLD_SHAPE, TENFOLD_QUERIES, TENFOLD_GALLERY = (512, 4, 1), 600, 40_000
 """Maps and images of a test whose representations are ten times its memory budget."""
 
 
-def data_path(repeats: int) -> Comparison:
-    """Images of training a second and core, beside decoding and changing them one by one with Pillow."""
-    found = measure_data_path(repeats=repeats)
+def data_path(repeats: int, device: torch.device) -> Comparison:
+    """Images of training a second and core, beside decoding and changing them one by one with Pillow.
+
+    On a GPU they are copied to it by one core and changed there; Pillow's have to be copied in the end.
+    """
+    found = measure_data_path(repeats=repeats, device=device)
     return Comparison(
-        subject="data path, one core",
+        subject="data path, one core" + ("" if device.type == "cpu" else " and the GPU"),
         task="decode and augment",
         dtype="float32",
         size="384 x 128",
@@ -51,7 +54,7 @@ def metrics(repeats: int) -> Comparison:
     return Comparison(subject="metrics", task="rank", dtype="float32", unit="query", timings=timings, **size)
 
 
-def streaming_cases(subject: str, threads: int) -> list[StreamingCase]:
+def streaming_cases(subject: str, threads: int, device: str = "cpu") -> list[StreamingCase]:
     """Tests of a head whose representations are ten times their budget: spilled to disk, and encoded again."""
     found = variants.describe(subject)
     options = {key: value for key, value in {"feedforward": 64, "layers": 3}.items() if key in found.options}
@@ -70,17 +73,18 @@ def streaming_cases(subject: str, threads: int) -> list[StreamingCase]:
             budget=per_image * (TENFOLD_QUERIES + TENFOLD_GALLERY) // 10,
             spill=spill,
             threads=threads,
+            device=device,
         )
         for how, spill in (("on disk", True), ("encoded again", False))
     ]
 
 
-def streaming(subject: str, repeats: int, threads: int) -> Iterator[Streaming]:
+def streaming(subject: str, repeats: int, threads: int, device: str = "cpu") -> Iterator[Streaming]:
     """A head on MSMT17's numbers of images with tiny made-up maps, the same on a tenth of the gallery, and tenfold."""
     tiny = {key: value for key, value in {"feedforward": 4, "layers": 1}.items() if key in _options(subject)}
-    case = StreamingCase(f"{subject}, MSMT17's size", subject, tiny, (4, 2, 1), threads=threads)
+    case = StreamingCase(f"{subject}, MSMT17's size", subject, tiny, (4, 2, 1), threads=threads, device=device)
     yield from map(_row, compare_gallery_sizes(case, repeats))
-    for tenfold in streaming_cases(subject, threads):
+    for tenfold in streaming_cases(subject, threads, device):
         yield _row(measure_streaming(tenfold))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,12 @@ from bench.config import Augmentation
 from bench.data import ImageRecord
 from bench.data.cache import load_images
 from bench.data.dataset import Dataset
-from bench.data.tensors import pick, to_float
+from bench.data.tensors import pick
+from bench.perf.measure import seconds_of
 from bench.progress import QUIET
 from bench.training.augment import Change, augment, draw_change
+
+CPU = torch.device("cpu")
 
 MARKET_SIZE = (128, 64)
 """Height and width in pixels of Market-1501's files."""
@@ -57,10 +59,12 @@ class DataPathSpeed:
         return self.suite_rate / self.one_by_one_rate
 
 
-def measure_data_path(images: int = 128, batch: int = 64, repeats: int = 5, seed: int = 0) -> DataPathSpeed:
+def measure_data_path(
+    images: int = 128, batch: int = 64, repeats: int = 5, seed: int = 0, device: torch.device = CPU
+) -> DataPathSpeed:
     """Both ways, batch by batch in turn, of an epoch after the first over drawn JPEG files of Market-1501's size.
 
-    On a CPU, with one thread of torch while it lasts; both draw the same changes and give float32 in [0, 1].
+    With one thread of torch while it lasts; both draw the same changes and give float32 in [0, 1] on the device.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -71,20 +75,21 @@ def measure_data_path(images: int = 128, batch: int = 64, repeats: int = 5, seed
             settings = Augmentation()
 
             def suite(positions: NDArray[np.int64]) -> Tensor:
-                some = to_float(pick(cached, positions), torch.device("cpu"))
+                some = torch.from_numpy(pick(cached, positions)).to(device)
                 return augment(some, settings, seed, 1, int(positions[0]))
 
             def one_by_one(positions: NDArray[np.int64]) -> Tensor:
                 changes = [draw_change(settings, *INPUT_SIZE, seed, 1, int(position)) for position in positions]
                 paths = [files[position] for position in positions]
-                return torch.stack(
-                    [change_with_pillow(path, change, settings) for path, change in zip(paths, changes, strict=True)]
-                )
+                changed = [
+                    change_with_pillow(path, change, settings) for path, change in zip(paths, changes, strict=True)
+                ]
+                return torch.stack(changed).to(device)
 
             order = np.random.default_rng(seed).permutation(images)
             parts = [order[start : start + batch] for start in range(0, images, batch)]
             suite(parts[0]), one_by_one(parts[0])
-            seconds = [(_seconds(suite, parts), _seconds(one_by_one, parts)) for _ in range(repeats)]
+            seconds = [(_seconds(suite, parts, device), _seconds(one_by_one, parts, device)) for _ in range(repeats)]
     finally:
         torch.set_num_threads(threads)
     ours, theirs = zip(*seconds, strict=True)
@@ -135,8 +140,5 @@ def _cached(files: list[Path], cache: Path) -> NDArray[np.uint8]:
     return load_images(dataset, "train", *INPUT_SIZE, cache, 1, QUIET)
 
 
-def _seconds(run: Callable[[NDArray[np.int64]], Tensor], parts: list[NDArray[np.int64]]) -> float:
-    start = time.perf_counter()
-    for part in parts:
-        run(part)
-    return time.perf_counter() - start
+def _seconds(run: Callable[[NDArray[np.int64]], Tensor], parts: list[NDArray[np.int64]], device: torch.device) -> float:
+    return seconds_of(lambda: [run(part) for part in parts], device)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.system.processes import call_apart, forking
 from variants._base import Product
 
 LEAST_REPEATS = 3
@@ -54,6 +55,16 @@ def seconds_of(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
+def in_fresh_process(device: torch.device, function: Callable[..., Any], *arguments: object) -> Any:
+    """What a function returns in a process where nothing ran before. Raises what it raises, or Died.
+
+    Blocks of a GPU that PyTorch keeps here for later would be missing there: they are given back first.
+    """
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return call_apart(forking(function.__module__), function, *arguments)
+
+
 def products_run(
     products: Sequence[Product], backward: bool, dtype: torch.dtype, device: torch.device
 ) -> Callable[[], None]:
@@ -89,16 +100,3 @@ def _shapes(product: Product) -> list[tuple[int, int, int]]:
 def _cut(rows: int, inner: int, columns: int) -> list[tuple[int, int, int]]:
     most = max(1, LARGEST_OUTPUT // columns)
     return [(min(most, rows - top), inner, columns) for top in range(0, rows, most)]
-
-
-def available_bytes(device: torch.device) -> int:
-    """Memory that is free on the device."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 8 * 2**30

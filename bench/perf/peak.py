@@ -9,9 +9,11 @@ from pathlib import Path
 
 import torch
 
+from bench.computing import compute_as_runs_do, out_of_memory
+from bench.perf.measure import in_fresh_process
 from bench.perf.works import Work, prepare
 from bench.stopwatch import peak_bytes, reset_peak
-from bench.system.processes import Died, call_apart, forking
+from bench.system.processes import Died
 from variants.kernels import give_back_freed_memory
 
 
@@ -21,13 +23,13 @@ def extra_bytes(work: Work, memory: int) -> int | str:
     On a CPU an allocation beyond `memory` bytes fails instead of bringing the machine down.
     """
     try:
-        return call_apart(forking(__name__), _attempt, work, memory, torch.get_num_threads())
+        return in_fresh_process(torch.device(work.device), _attempt, work, memory, torch.get_num_threads())
     except Died as fault:
         return str(fault)
 
 
 def _attempt(work: Work, memory: int, threads: int) -> int | str:
-    torch.set_num_threads(threads)
+    compute_as_runs_do(torch.device(work.device), threads)
     try:
         return _measure(work, memory)
     except Exception as fault:  # a head from outside may raise anything
@@ -36,8 +38,7 @@ def _attempt(work: Work, memory: int, threads: int) -> int | str:
 
 def why_it_failed(fault: Exception) -> str:
     """What to say of a measurement that raised `fault`."""
-    too_much = isinstance(fault, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(fault)
-    return "does not fit in memory" if too_much else f"{type(fault).__name__}: {fault}"
+    return "does not fit in memory" if out_of_memory(fault) else f"{type(fault).__name__}: {fault}"
 
 
 def _measure(work: Work, memory: int) -> int:

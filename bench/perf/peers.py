@@ -53,7 +53,7 @@ def shared_work(work: Work) -> tuple[dict[str, Callable[[], object]], dict[str, 
 
 
 def _ours(query: Tensor, gallery: Tensor) -> Tensor:
-    return maxima(query, gallery).float().sum(dim=3)
+    return maxima(query, gallery).sum(dim=3)
 
 
 def _both_directions(function: Callable[..., Tensor], options: dict[str, bool]) -> Score:

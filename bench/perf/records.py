@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -115,6 +115,55 @@ class Serving(Settings):
         return times.pictures < self.gallery
 
 
+class Part(Settings):
+    """One part of a step or a test; each repeat works through `units` images, pairs or queries."""
+
+    name: str
+    seconds: list[Positive] = Field(min_length=1)
+    units: Count
+    unit: str
+
+    @property
+    def median(self) -> float:
+        """Seconds, the median of the repeats."""
+        return statistics.median(self.seconds)
+
+
+class Breakdown(Settings):
+    """A row's whole training step, or whole test of made-up images, and its parts.
+
+    `seconds` are those of the whole as a run does it; the parts are timed apart, with a wait for the GPU between them,
+    so that they may add up to more. Without times, `note` says why.
+    """
+
+    task: Literal["step", "test"]
+    study: str
+    preset: str = ""
+    overrides: str = ""
+    row: str
+    precision: str
+    scoring: str
+    size: str
+    """Images of the batch, or queries x gallery images."""
+    seconds: list[Positive] = []
+    parts: list[Part] = []
+    threads: Count = 0
+    """Of the CPU."""
+    peak_bytes: Count = 0
+    """Of the GPU, or on a CPU of the whole process."""
+    note: str = ""
+
+    @property
+    def median(self) -> float | None:
+        """Seconds of the whole, the median of the repeats."""
+        return statistics.median(self.seconds) if self.seconds else None
+
+    @property
+    def subject(self) -> tuple[str, ...]:
+        """What is measured: two breakdowns of one subject can be compared."""
+        return (self.task, self.study, self.preset, self.overrides, self.row, self.precision, self.scoring, self.size)
+
+
 class PerfSizes(Settings):
     """Sizes of what is measured: B, T, d, D, N as in the heads."""
 
@@ -138,6 +187,9 @@ class PerfRecord(Settings):
     comparisons: list[Comparison]
     streaming: list[Streaming] = []
     serving: list[Serving] = []
+    breakdowns: list[Breakdown] = []
+    label: str = ""
+    """What tells this record from others of the same measurements, such as "before"."""
 
     @property
     def slug(self) -> str:
@@ -146,13 +198,15 @@ class PerfRecord(Settings):
         measured = sorted({(item.subject, item.dtype) for item in self.comparisons})
         streamed = [[item.name, item.queries, item.gallery] for item in self.streaming]
         served = [[item.study, item.preset, item.row, item.dtype, item.gallery] for item in self.serving]
-        # Records without served galleries keep the names they had before there were any.
-        key = digest([self.sizes.model_dump(), self.repeats, measured, streamed, *([served] if served else [])])[:6]
-        return f"{'-'.join(words)}-{self.threads}-threads-{key}"
+        broken_down = [list(item.subject) for item in self.breakdowns]
+        # Records without what was added later keep the names they had before.
+        later = [found for found in (served, broken_down) if found]
+        key = digest([self.sizes.model_dump(), self.repeats, measured, streamed, *later])[:6]
+        return f"{'-'.join(words)}-{self.threads}-threads-{key}{f'-{self.label}' if self.label else ''}"
 
 
 def write_perf(results: Path, record: PerfRecord) -> Path:
-    """Store a record; one of the same device, threads, sizes and subjects is replaced."""
+    """Store a record; one of the same device, threads, sizes, subjects and label is replaced."""
     path = results / FOLDER / f"{record.slug}.json"
     write_atomically(path, as_json(record, indent=1) + b"\n")
     return path

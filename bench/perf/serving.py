@@ -13,14 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.cards import read_card
+from bench.computing import compute_as_runs_do
 from bench.config import CellConfig
 from bench.network.matcher import Matcher
-from bench.perf.measure import LEAST_REPEATS, seconds_of
+from bench.perf.measure import LEAST_REPEATS, in_fresh_process, seconds_of
 from bench.perf.peak import why_it_failed
 from bench.perf.records import QueryTimes, Serving
 from bench.stopwatch import peak_bytes, reset_peak
 from bench.study.plan import resolve
-from bench.system.processes import Died, call_apart, forking
+from bench.system.processes import Died
 from bench.testing.searching import BLOCK_BYTES, find_best
 from variants._base import Repr
 from variants.kernels import give_back_freed_memory
@@ -70,18 +72,18 @@ def measure_serving(case: ServingCase, repeats: int, threads: int, device: str) 
     PATIENCE seconds. What fails leaves its reason.
     """
     try:
-        return call_apart(forking(__name__), _measure, case, repeats, threads, device)
+        return in_fresh_process(torch.device(device), _measure, case, repeats, threads, device)
     except Exception as fault:  # a head from outside may raise anything
         note = str(fault) if isinstance(fault, Died) else why_it_failed(fault)
         return _found(case, note=note)
 
 
 def _measure(case: ServingCase, repeats: int, threads: int, device_name: str) -> Serving:
-    torch.set_num_threads(threads)
     device = torch.device(device_name)
-    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    compute_as_runs_do(device, threads, case.config.tf32)
+    precision = read_card(device).precision if device.type == "cuda" else "fp32"
     # No file of weights is read: any weights do.
-    model = Matcher(resolve(case.config, device.type, bf16, threads), case.head, None).to(device).eval()
+    model = Matcher(resolve(case.config, device.type, precision, threads), case.head, None).to(device).eval()
     images = _draw(case.config)
     drawn = _encode(case, model, images, DRAWN)
     # Libraries are loaded and kernels compiled before memory is measured.

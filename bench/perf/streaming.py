@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 import variants
+from bench.computing import compute_as_runs_do
 from bench.config import Evaluation, Option, Scoring
 from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.network.matcher import Matcher
+from bench.perf.measure import in_fresh_process
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
-from bench.system.processes import call_apart, forking
 from bench.testing.evaluator import evaluate
 from bench.testing.scoring import Scorer
 
@@ -49,6 +50,7 @@ class StreamingCase:
     """Whether representations that memory does not hold may go to disk; else they are encoded again."""
     scoring: Scoring = "float32"
     threads: int = 2
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ class StreamingSpeed:
     rates: tuple[float, ...]
     """Pairs a second, by repeat: encoding by the head, scoring and ranking."""
     peak_bytes: int
-    """Of the whole process, the largest of all repeats."""
+    """Of the GPU, or on a CPU of the whole process; the largest of all repeats."""
     growth_bytes: int
-    """The same, above what the process held before its test began."""
+    """The same, above what was held before the test began."""
     representation_bytes: int
     """What the representations of queries and gallery take together."""
     budget: int
@@ -118,27 +120,31 @@ class MadeUpFeatures(Matcher):
 
 def made_up_set(case: StreamingCase, part: int = 0, parts: int = 1) -> tuple[Dataset, NDArray[np.uint8]]:
     """One of several parts of the queries with the whole gallery: persons and cameras in turn; and random maps."""
-    chosen = range(case.queries * part // parts, case.queries * (part + 1) // parts)
-    persons = max(1, case.gallery // _IMAGES_OF_A_PERSON)
-    query = tuple(ImageRecord(Path(), position % persons, position % _CAMERAS) for position in chosen)
-    gallery = tuple(
-        ImageRecord(Path(), position % persons, (position // persons + 1) % _CAMERAS)
-        for position in range(case.gallery)
-    )
+    dataset = made_up_test(range(case.queries * part // parts, case.queries * (part + 1) // parts), case.gallery)
     draws = np.random.default_rng((1, part, parts))
-    images = draws.integers(0, 256, (len(query) + len(gallery), *case.feature_shape), dtype=np.uint8)
-    return Dataset("made up", Path(), (), query, gallery, "0" * 64), images
+    shape = len(dataset.query) + len(dataset.gallery), *case.feature_shape
+    return dataset, draws.integers(0, 256, shape, dtype=np.uint8)
+
+
+def made_up_test(queries: Iterable[int], gallery: int) -> Dataset:
+    """A test set without images: persons and cameras in turn, each query with matches in other cameras."""
+    persons = max(1, gallery // _IMAGES_OF_A_PERSON)
+    query = tuple(ImageRecord(Path(), position % persons, position % _CAMERAS) for position in queries)
+    records = tuple(
+        ImageRecord(Path(), position % persons, (position // persons + 1) % _CAMERAS) for position in range(gallery)
+    )
+    return Dataset("made up", Path(), (), query, records, "0" * 64)
 
 
 def _in_fresh_process(case: StreamingCase, part: int, parts: int) -> _Part:
     # A process that ran nothing before: what earlier work left in memory would be counted, or hide what is needed.
-    return call_apart(forking(__name__), _run, case, part, parts)
+    return in_fresh_process(torch.device(case.device), _run, case, part, parts)
 
 
 def _run(case: StreamingCase, part: int, parts: int) -> _Part:
-    torch.set_num_threads(case.threads)
-    device = torch.device("cpu")
-    model, (dataset, images) = MadeUpFeatures(case), made_up_set(case, part, parts)
+    device = torch.device(case.device)
+    compute_as_runs_do(device, case.threads)
+    model, (dataset, images) = MadeUpFeatures(case).to(device), made_up_set(case, part, parts)
     settings = Evaluation(memory_gib=case.budget / 2**30, scoring=case.scoring)
     positions = np.arange(len(images))
     queries = len(dataset.query)

@@ -9,13 +9,18 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 import variants
-from bench.testing.scoring import score_all
+from bench.config import Evaluation
+from bench.testing.blocks import CPU_CACHE_FRIENDLY_BYTES, score_all
+from bench.testing.device_memory import gpu_budget
+from bench.testing.memory_budget import Work as ScoringWork
+from bench.testing.memory_budget import plan_scoring
 from variants._base import Head, Product, Repr
 from variants.kernels import dense_maxima, maxima, maxima_bytes, maxima_products
 
@@ -26,8 +31,8 @@ Task = Literal["forward", "forward+backward", "scoring"]
 TASKS: tuple[Task, ...] = ("forward", "forward+backward", "scoring")
 Form = Literal["ours", "plain"]
 
-SCORING_BYTES = 64 * 2**20
-"""Working memory of the pairs that are scored at once, unless a batch with itself is more."""
+LARGEST_TEST = 11_659, 82_161
+"""Queries and gallery images of MSMT17, in whose blocks is scored."""
 
 MOST_GALLERY = 16384
 """Gallery images of a scoring measurement at most."""
@@ -82,10 +87,17 @@ def fitting_batch(head: Head, wanted: int, memory: int) -> int:
     return wanted
 
 
-def scoring_sizes(pair_bytes: int, batch: int) -> tuple[int, int]:
-    """(Q, G) of a scoring measurement."""
+def block_bytes(pair_bytes: int, bytes_per_image: int, device: torch.device) -> int:
+    """Working memory of a call of `match` in a run's test of the largest published set."""
+    settings, work = Evaluation(), ScoringWork(*LARGEST_TEST, bytes_per_image, pair_bytes)
+    plan = plan_scoring(work, int(settings.memory_gib * 2**30), gpu=gpu_budget(settings, device))
+    return min(plan.block_bytes, CPU_CACHE_FRIENDLY_BYTES) if device.type == "cpu" else plan.block_bytes
+
+
+def scoring_sizes(pair_bytes: int, batch: int, block: int) -> tuple[int, int]:
+    """(Q, G) of a scoring measurement: what one call of `match` takes in a block of so many bytes."""
     queries = SCORING_QUERIES if pair_bytes <= 64 else batch
-    return queries, min(MOST_GALLERY, max(batch, SCORING_BYTES // (pair_bytes * queries)))
+    return queries, min(MOST_GALLERY, max(batch, block // (pair_bytes * queries)))
 
 
 def sizes_of(work: Work) -> tuple[int, int]:
@@ -93,7 +105,12 @@ def sizes_of(work: Work) -> tuple[int, int]:
     if work.task != "scoring":
         return work.batch, work.batch
     pair_bytes = maxima_bytes(work.tokens) if work.subject == OPERATOR else head_of(work).pair_bytes()
-    return scoring_sizes(pair_bytes, work.batch)
+    return scoring_sizes(pair_bytes, work.batch, _block_of(work, pair_bytes))
+
+
+def _block_of(work: Work, pair_bytes: int) -> int:
+    size = work.tokens * work.width * work.layers * work.torch_dtype.itemsize
+    return block_bytes(pair_bytes, size, torch.device(work.device))
 
 
 def products_of(work: Work) -> list[Product]:
@@ -114,14 +131,22 @@ def prepare(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
     return _prepare_scoring(work) if work.task == "scoring" else _prepare_step(work)
 
 
+def operands(work: Work, queries: int = 0, gallery: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """What the operator takes: queries [Q, T, d], gallery [G, T, d] (by default a batch each) and a prior [T, T]."""
+    shapes = [(queries or work.batch, work.tokens, work.width), (gallery or work.batch, work.tokens, work.width)]
+    query, other = (_draw(*shape, seed=seed) for seed, shape in enumerate(shapes, start=1))
+    prior = torch.sigmoid(_draw(work.tokens, work.tokens, seed=3))
+    query, other, prior = (tensor.to(work.device, work.torch_dtype) for tensor in (query, other, prior))
+    return query, other, prior
+
+
 def _prepare_operator(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
     queries, gallery = sizes_of(work)
     training = work.task != "scoring"
-    query = _draw(queries, work.tokens, work.width, seed=1).to(work.device, work.torch_dtype)
-    other = query if training else _draw(gallery, work.tokens, work.width, seed=2).to(work.device, work.torch_dtype)
-    prior = torch.sigmoid(_draw(work.tokens, work.tokens, seed=3)).to(work.device, work.torch_dtype)
+    query, other, prior = operands(work, queries, 1 if training else gallery)
+    other = query if training else other
     leaves = [query.requires_grad_(), prior.requires_grad_()] if training else []
-    compute = maxima if work.form == "ours" else dense_maxima
+    compute = partial(maxima, symmetric_prior=True) if work.form == "ours" else dense_maxima
     weights = _draw(queries, gallery, 2, work.tokens, seed=4).to(work.device) if training else None
 
     def run() -> Tensor:
@@ -155,10 +180,12 @@ def _prepare_scoring(work: Work) -> tuple[Callable[[], Tensor], list[Tensor]]:
     head = head_of(work).eval()
     queries, gallery = sizes_of(work)
     query, other = (_encoded(work, head, count, seed) for count, seed in ((queries, 1), (gallery, 2)))
+    # On a CPU `score_all` keeps half of a budget back.
+    budget = _block_of(work, head.pair_bytes()) * (2 if torch.device(work.device).type == "cpu" else 1)
 
     def run() -> Tensor:
         if work.form == "ours":
-            return score_all(head, query, other, SCORING_BYTES)
+            return score_all(head, query, other, budget)
         with torch.inference_mode(), contextlib.nullcontext() if head.exact_representations else work.autocast():
             return head.plain_match(query, other)
 

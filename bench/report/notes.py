@@ -44,6 +44,11 @@ TRAITS = (
     ),
     Trait("precision", lambda record: record.config.training.precision, "times and accuracies may differ by it"),
     Trait(
+        "float32 products",
+        lambda record: "TF32" if record.config.tf32 else "float32",
+        "times differ by it, and numbers by rounding",
+    ),
+    Trait(
         "matching operator",
         lambda record: record.provenance.kernel or "unknown",
         "times differ by it, and numbers by rounding",

@@ -9,6 +9,7 @@ from bench.perf.records import Comparison, PerfRecord, Timing
 from bench.report.board import file_name
 from bench.report.model import MISSING, Column, Footnotes, Table, Text, Value
 from bench.report.serving import serving_tables
+from bench.report.speed_parts import against_table, breakdown_tables, duration, pairs_to_compare
 
 OURS, PLAIN, PLAIN_FLOAT32, LIMIT = "ours", "plain", "plain float32", "limit"
 
@@ -25,6 +26,13 @@ NOTES = (
 )
 
 
+PEER_NOTE = (
+    "MaxSim: of each token the best similarity to a token of the other image, summed, in both directions, as packages "
+    "for text retrieval have it. maxima with a prior: the operator's forward pass; FlexAttention does a softmax and a "
+    "narrow product besides, and gives neither positions nor gradients."
+)
+
+
 @dataclass(frozen=True)
 class _Field:
     column: Column
@@ -32,7 +40,10 @@ class _Field:
 
 
 def speed_tables(records: Sequence[PerfRecord]) -> list[Table]:
-    """Tables of a record: matching, work shared with peers, everything around matching, whole tests, galleries."""
+    """Tables of records: matching, work shared with peers, everything around matching, steps, tests, galleries.
+
+    Behind them those of records that labels tell apart, side by side.
+    """
     made = []
     for record in records:
         parts = {
@@ -44,15 +55,22 @@ def speed_tables(records: Sequence[PerfRecord]) -> list[Table]:
         around = [item for item in parts["other"] if item.unit != "pair"]
         for kind, what, items, fields in (
             ("matching", "matching", matching, _MATCHING),
-            ("peers", "MaxSim in both directions, beside packages for text retrieval", parts["peers"], _peers(parts)),
+            ("peers", "work that others do too, beside them", parts["peers"], _peers(parts)),
             ("around", "around matching", around, _AROUND),
         ):
             if items:
                 made.append(_table(record, kind, what, items, fields))
         if record.streaming:
             made.append(_streaming_table(record))
+        made += breakdown_tables(record, _device(record), _origin(record))
         made += serving_tables(record, _device(record), _origin(record))
+    made += [compared_speed(*pair) for pair in pairs_to_compare(records)]
     return made
+
+
+def compared_speed(before: PerfRecord, after: PerfRecord) -> Table:
+    """What two records measured alike, side by side; a table without rows if that is nothing."""
+    return against_table(before, after, (_device(before), _device(after)))
 
 
 def _table(record: PerfRecord, kind: str, what: str, items: Sequence[Comparison], fields: Sequence[_Field]) -> Table:
@@ -68,6 +86,7 @@ def _table(record: PerfRecord, kind: str, what: str, items: Sequence[Comparison]
         footnotes=tuple(footnotes.texts),
         notes=(
             *(NOTES if kind == "matching" else NOTES[:1]),
+            *([PEER_NOTE] if kind == "peers" else []),
             _origin(record),
         ),
     )
@@ -136,7 +155,7 @@ def _seconds(form: str) -> Entry:
         if timing is None or timing.median is None:
             marks = (footnotes.mark(timing.note),) if timing and timing.note else ()
             return Text(MISSING, marks)
-        return Text(f"{_time(timing.median)} ({100 * timing.spread:.0f}%)")
+        return Text(f"{duration(timing.median)} ({100 * timing.spread:.0f}%)")
 
     return entry
 
@@ -190,12 +209,6 @@ def _memory(form: str) -> Entry:
 def _share_of_plain(item: Comparison, footnotes: Footnotes) -> Text:
     sizes = [timing.extra_bytes if (timing := item.timing(form)) else None for form in (OURS, PLAIN)]
     return Text(f"{100 * sizes[0] / sizes[1]:.0f}" if None not in sizes and sizes[1] else MISSING)
-
-
-def _time(seconds: float) -> str:
-    """Three digits, in a unit that suits."""
-    factor, unit = next((pair for pair in ((1, "s"), (1e3, "ms")) if seconds * pair[0] >= 1), (1e6, "µs"))
-    return f"{seconds * factor:.3g} {unit}"
 
 
 def _text(read: Callable[[Comparison], str]) -> Entry:

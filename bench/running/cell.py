@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.cards import read_card, unsuited
+from bench.computing import compute_as_runs_do, free_bytes, out_of_memory
 from bench.config import HELD_OUT
 from bench.data import Dataset
 from bench.data.cache import load_images
@@ -44,7 +46,9 @@ from bench.system.signals import Interrupted, Interruption
 from bench.system.streams import tolerant_streams
 from bench.testing.again import OtherNumbers
 from bench.testing.evaluator import evaluate
-from bench.training.trainer import Trainer, calibrate
+from bench.training.calibration import calibrate
+from bench.training.memory import too_large
+from bench.training.trainer import Trained, Trainer
 
 ERROR_LOG = "error.log"
 DONE, FAILED, BUSY, INTERRUPTED = 0, 74, 75, 76
@@ -179,9 +183,7 @@ class _Run:
 
     def execute(self) -> None:
         """Train and test; the record is stored after training and after each test, so that nothing is lost."""
-        torch.set_num_threads(self.task.threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
+        self._begin_computing()
         if self.record is None:
             if self.task.lists:
                 raise CellFailed(NOTHING_TO_TEST)
@@ -205,6 +207,13 @@ class _Run:
                 self.refuse_lists([earlier], str(fault))
         self._store(self.record.model_copy(update={"status": "done", "failure": None}))
 
+    def _begin_computing(self) -> None:
+        compute_as_runs_do(self.device, self.task.threads, self.task.config.tf32)
+        self.free = free_bytes(self.device)
+        # Where the run was planned, the card may not have been known.
+        if self.device.type == "cuda" and (reason := unsuited(self.task.config, read_card(self.device))):
+            raise CellFailed(reason)
+
     def refuse_lists(self, results: Sequence[TestResult], reason: str) -> None:
         """Record why results go without lists."""
         for result in results:
@@ -227,7 +236,7 @@ class _Run:
         images, ids = self._training_set(dataset)
         self.phase = "training"
         model = self._new_model()
-        done = Trainer(model, self.task.config, images, ids, self.task.folder, self.pulse).run(self.task.progress)
+        done = self._trained(Trainer(model, self.task.config, images, ids, self.task.folder, self.pulse))
         one = model.encode_all(images, np.arange(1), 1, self.task.config.evaluation.scoring)
         return Record(
             **_identity(self.task),
@@ -243,6 +252,15 @@ class _Run:
             bytes_per_image=one.bytes_per_image,
             parameters={"backbone": count_parameters(model.backbone), "head": count_parameters(model.head)},
         )
+
+    def _trained(self, trainer: Trainer) -> Trained:
+        try:
+            return trainer.run(self.task.progress)
+        except Exception as fault:
+            if not out_of_memory(fault):
+                raise
+            reason = too_large(self.task.config, self.task.head, self.device.type, self.free)
+            raise CellFailed(reason) from fault
 
     def _test(self, model: Matcher, name: str, state: str, earlier: TestResult | None = None) -> TestResult:
         dataset, images = self._test_set(name)

@@ -17,7 +17,7 @@ from bench.journal.record import Count, write_atomically
 from bench.running.identity import Process
 
 if TYPE_CHECKING:
-    from bench.running.preflight import Target
+    from bench.running.targets import Target
     from bench.running.task import CellTask
 
 JOB = "job.json"
@@ -110,6 +110,16 @@ class ClusterSettings:
     """Devices of this machine over which runs are spread."""
 
 
+@dataclass(frozen=True)
+class HandedOver:
+    """What came of a submission: a sentence on what was done, and what there was no room for."""
+
+    said: str
+    left: tuple[CellTask, ...] = ()
+    why: str = ""
+    """The cluster's words where something is left."""
+
+
 class Cluster(Scheduler, Protocol):
     """A place where cells can be run."""
 
@@ -119,8 +129,8 @@ class Cluster(Scheduler, Protocol):
     def scripts(self, tasks: Sequence[CellTask]) -> list[str]:
         """What would be submitted. Writes nothing."""
 
-    def submit(self, tasks: Sequence[CellTask]) -> str:
-        """Submit and return at once, with a sentence on what was done. Raises UserError with the cluster's words."""
+    def submit(self, tasks: Sequence[CellTask]) -> HandedOver:
+        """Submit as many as the cluster takes, and return at once. Raises UserError with the cluster's words."""
 
 
 def write_job(folder: Path, job: Job) -> None:

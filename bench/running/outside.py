@@ -25,14 +25,17 @@ from bench.journal.record import CHECKPOINT, Record, cell_lock, read_record, wri
 from bench.network.matcher import Matcher, count_parameters
 from bench.network.outside_weights import OutsideWeights, fitted, outside_network, read_outside
 from bench.progress import QUIET, Progress
-from bench.running.preflight import check_writable, local_target
+from bench.running.preflight import check_writable
+from bench.running.targets import local_target
 from bench.running.task import CellTask
 from bench.study.definition import load_preset
-from bench.study.plan import TRAINER_NUMERICS, cell_id, checked_tests, resolve, threads_of
+from bench.study.numerics import numerics_of
+from bench.study.plan import cell_id, checked_tests, resolve, threads_of
 
 KEYS = (
     *("input.height", "input.width", "backbone.arch", "backbone.ibn", "backbone.cut"),
-    *("evaluation.memory_gib", "evaluation.batch", "evaluation.scoring", "threads"),
+    *("evaluation.memory_gib", "evaluation.gpu_memory_gib", "evaluation.batch", "evaluation.scoring"),
+    *("threads", "tf32"),
 )
 """What may be said of weights that are trained already, beside the head's options."""
 DIGITS = 8
@@ -127,8 +130,8 @@ def _config(request: OutsideRequest, weights: OutsideWeights) -> tuple[CellConfi
     values = merge(load_preset(request.preset).recipe, request.overrides, own)
     config = fitted(weights, validate(CellConfig, values, "--set"), request.head)
     target = local_target(request.device)
-    config = resolve(config, torch.device(target.device).type, target.bf16, target.cpus)
-    return config, {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
+    config = resolve(config, torch.device(target.device).type, target.precision, target.cpus)
+    return config, numerics_of(info, config)
 
 
 def _check_overrides(overrides: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ from bench.network.common_start import start_file
 from bench.progress import QUIET, Progress
 from bench.running.begun import as_begun
 from bench.running.cell import cache_folder
+from bench.running.targets import Target, check_cards, tell_assumptions
 from bench.running.task import CellTask
 from bench.running.trial import Footprint, footprint_of
 from bench.starts import name_of
@@ -35,19 +36,10 @@ from bench.study.plan import Cell, cell_id, resolve, tests_of, threads_of
 from bench.system.locks import NoLocks, try_lock
 from bench.testing.memory_budget import Work, plan_scoring
 
+ANY_CARD_GIB = 1024
+"""More than any GPU has."""
 WORTH_TELLING_BYTES = 2**30
 """Memory of a training step's pairs from which on it is told before the run."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """The machine that will run a cell: its device, whether a GPU computes in bfloat16, and the cell's CPUs."""
-
-    device: str
-    bf16: bool
-    cpus: int
-    here: bool = False
-    """Whether it is the present one."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +83,12 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
     _check_apart(cells, datasets, options)
     targets = [options.target(cell) for cell in cells]
     configs = [
-        resolve(cell.config, torch.device(target.device).type, target.bf16, target.cpus)
+        resolve(cell.config, torch.device(target.device).type, target.precision, target.cpus)
         for cell, target in zip(cells, targets, strict=True)
     ]
     fingerprints = {name: dataset.fingerprint for name, dataset in datasets.items()}
     configs = as_begun(cells, configs, fingerprints, options.results, options.progress)
+    tell_assumptions(cells, targets, options.progress)
     tasks = []
     for cell, target, config in zip(cells, targets, configs, strict=True):
         train = datasets[config.train]
@@ -128,21 +121,17 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
             )
         )
     _check_results(tasks, datasets)
+    check_cards(tasks, targets)
     footprints = [
         _footprint(cell.label, task.config, cell.head_path, task.device)
         for cell, task in zip(cells, tasks, strict=True)
     ]
     _check_weights(cells, [task.config for task in tasks], options)
     _check_budgets(tasks, footprints, datasets)
+    _tell_scoring(tasks, options.progress)
     if options.decode and options.writes:
         _decode_images(tasks, datasets)
     return tasks
-
-
-def local_target(device: str) -> Target:
-    """This machine, with one of its devices."""
-    bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
-    return Target(device, bf16, cpus(), here=True)
 
 
 def predicted_steps(cells: Sequence[Cell], device: str) -> list[str]:
@@ -185,9 +174,9 @@ def _check_locks(file: IO[bytes], results: Path) -> None:
 
 
 def _check_kernel(cells: Sequence[Cell], options: RunOptions) -> None:
-    """The matching operator is compiled now, where runs are made on this machine."""
-    targets = {target.device if target.here else None for target in map(options.target, cells)}
-    for device in targets:
+    """The matching operator is compiled now, where runs are made on this machine; for a GPU `local_target` tries it."""
+    targets = list(map(options.target, cells))
+    for device in {target.device if target.here and not target.cards else None for target in targets}:
         check_kernel(torch.device(device) if device is not None else None)
 
 
@@ -305,9 +294,24 @@ def _check_budgets(tasks: Sequence[CellTask], footprints: Sequence[Footprint], d
             try:
                 size = footprint.bytes_per_image(settings.scoring)
                 work = Work(queries, gallery, size, footprint.pair_bytes, what in turned)
-                plan_scoring(work, int(settings.memory_gib * 2**30))
+                # How much of a GPU's memory is free is known where the run goes on, and checked there.
+                gpu = int((settings.gpu_memory_gib or ANY_CARD_GIB) * 2**30) if _on_gpu(task) else None
+                plan_scoring(work, int(settings.memory_gib * 2**30), gpu=gpu)
             except UserError as fault:
                 raise UserError(f"{task.label}, {what}: {fault}") from fault
+
+
+def _on_gpu(task: CellTask) -> bool:
+    return torch.device(task.device).type == "cuda"
+
+
+def _tell_scoring(tasks: Sequence[CellTask], progress: Progress) -> None:
+    """Say once what makes tests on a GPU several times faster, where nobody asked for anything."""
+    if any(_on_gpu(task) and task.config.evaluation.scoring == "float32" for task in tasks):
+        progress.say(
+            "tests score in float32 without a GPU's tensor cores; --set evaluation.scoring=bfloat16 is several times "
+            "faster, tf32x3 nearly as exact as float32 (docs/speed.md)"
+        )
 
 
 def _decode_images(tasks: Sequence[CellTask], datasets: dict[str, Dataset]) -> None:

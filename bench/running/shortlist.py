@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.computing import compute_as_runs_do
 from bench.data import Dataset
 from bench.data.tensors import Images
 from bench.errors import CellFailed
@@ -26,8 +27,9 @@ from bench.journal.shortlists import ShortlistPoint, ShortlistRecord
 from bench.network.matcher import Matcher
 from bench.progress import Progress
 from bench.stopwatch import Stopwatch
+from bench.testing.blocks import score_all
 from bench.testing.metrics import QueryRanks, summarise
-from bench.testing.scoring import Scorer, score_all
+from bench.testing.scoring import Scorer
 from bench.testing.searching import find_best, find_best_among
 from bench.testing.shortlist import lengths, rank_shortlists
 from variants._base import Repr
@@ -58,16 +60,15 @@ def keeps_one_vector(model: Matcher, record: Record) -> bool:
     return len(tensors) == 1 and tensors[0].ndim == 2
 
 
-def use_threads_of(record: Record) -> None:
-    """Compute with the CPU threads, and as repeatably, as the run did."""
-    if isinstance(record.config.threads, int):
-        torch.set_num_threads(record.config.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+def compute_as(record: Record, device: torch.device) -> None:
+    """Have this process compute on `device` as the run did, with its CPU threads."""
+    threads = record.config.threads
+    compute_as_runs_do(device, threads if isinstance(threads, int) else None, record.config.tf32)
 
 
 def vectors_of(model: Matcher, record: Record, dataset: Dataset, images: Images) -> Vectors:
     """A test set as the choosing run's network encodes it; its vectors are kept in memory, all of them."""
-    use_threads_of(record)
+    compute_as(record, model.device)
     settings = record.config.evaluation
     query, gallery = (
         model.encode_all(images, np.array(side, np.int64), settings.batch, settings.scoring) for side in dataset.sides
@@ -90,7 +91,7 @@ def shortlist_curve(
     that memory does not hold. Raises CellFailed for scores that are NaN, UserError as `Scorer` does.
     """
     started = now()
-    use_threads_of(record)
+    compute_as(record, model.device)
     query, gallery = (np.array(side, np.int64) for side in dataset.sides)
     scorer = Scorer(model, images, query, gallery, record.config.evaluation, Stopwatch(model.device), room)
     tried = [0, *lengths(len(gallery))]

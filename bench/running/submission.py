@@ -14,11 +14,14 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.journal.heartbeat import this_host
 from bench.journal.record import Started, read_record, write_started
+from bench.running.jobs import HandedOver
 from bench.running.ledger import Ledger
 from bench.running.task import CellTask
 from bench.system.locks import try_lock
 
 SUBMISSIONS = "submissions"
+FIRST_PAUSE, LONGEST_PAUSE = 15.0, 120.0
+"""Seconds between two looks whether a cluster takes more jobs."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,12 @@ def sort_tasks(tasks: Sequence[CellTask], ledger: Ledger) -> Sorted:
 
 
 def submit_open(
-    tasks: Sequence[CellTask], ledger: Callable[[], Ledger], results: Path, submit: Callable[[Sequence[CellTask]], str]
-) -> tuple[Sorted, str]:
-    """Submit what is open, while nobody else submits to these results; returns also what `submit` said.
+    tasks: Sequence[CellTask],
+    ledger: Callable[[], Ledger],
+    results: Path,
+    submit: Callable[[Sequence[CellTask]], HandedOver],
+) -> tuple[Sorted, HandedOver]:
+    """Submit what is open, while nobody else submits to these results; returns also what `submit` did.
 
     Raises UserError where another process submits, or nobody can tell what is queued.
     """
@@ -86,7 +92,25 @@ def submit_open(
         for task in sorted_tasks.open:
             task.folder.mkdir(parents=True, exist_ok=True)
             write_started(task.folder, Started(label=task.label, config=task.config, numerics=task.numerics))
-        return sorted_tasks, submit(sorted_tasks.open) if sorted_tasks.open else ""
+        return sorted_tasks, submit(sorted_tasks.open) if sorted_tasks.open else HandedOver("")
+
+
+def submit_as_room_comes(
+    once: Callable[[], tuple[Sorted, HandedOver]], tell: Callable[[Sorted, HandedOver], None]
+) -> Sorted:
+    """Call `once`, which is `submit_open`, until nothing is left for want of room; `tell` is told what came of it.
+
+    Between two calls it waits, the longer the less room there was. Returns how the tasks were sorted in the end.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        found, handed = once()
+        if handed.said or not handed.left:
+            tell(found, handed)
+        if not handed.left:
+            return found
+        pause = FIRST_PAUSE if handed.said else min(2 * pause, LONGEST_PAUSE)
+        time.sleep(pause)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 import variants
+from bench.computing import use_once
 from bench.config import CellConfig
 from bench.errors import CellFailed, UserError
 from bench.journal.checkpoint import load_checkpoint
@@ -38,7 +39,7 @@ def load_network(folder: Path, device: torch.device | str, head: str | None = No
     """The network that a run trained, in evaluation mode, and the run's record; nothing is written.
 
     `head` is the file of a head that the run was given as a file. Raises UserError where the run has trained no network
-    yet, has none any more, or has one that this version would score in another way.
+    yet, has none any more, or has one that this version would score in another way, and for a device that is unusable.
     """
     record = read_record(folder)
     if record is None or record.weights_hash is None:
@@ -50,6 +51,7 @@ def load_network(folder: Path, device: torch.device | str, head: str | None = No
         raise UserError(f"{folder.name}: {fault}; where its head was a file, say --head FILE") from fault
     if (record.numerics["head"], record.numerics["layers"]) != (numerics, variants.SHARED_NUMERICS):
         raise UserError(f"{folder.name} was made by a version whose {name} scored in another way; run it anew")
+    use_once(torch.device(device))
     try:
         model, _ = trained_network(folder, record.config, name, record.weights_hash, device)
     except CellFailed as fault:

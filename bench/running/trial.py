@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 import variants
-from bench.config import Backbone, CellConfig, Input, Option, Scoring
+from bench.config import HALVES, Backbone, CellConfig, Input, Option, Scoring
 from bench.errors import UserError
 from bench.network.backbone import build_backbone
 from bench.running.apart import TRIAL_SECONDS, apart, words_of
@@ -39,7 +39,7 @@ class Footprint:
 
     def bytes_per_image(self, scoring: Scoring) -> int:
         """What a representation takes where it is kept for scoring."""
-        return self.numbers_per_image * (4 if self.exact_representations else getattr(torch, scoring).itemsize)
+        return self.numbers_per_image * (2 if scoring in HALVES and not self.exact_representations else 4)
 
 
 def footprint_of(config: CellConfig, head: str, device_kind: str) -> Footprint:

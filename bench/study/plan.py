@@ -14,13 +14,13 @@ from typing import Any
 import variants
 from bench.config import (
     HELD_OUT,
-    MOST_SEED,
     MOST_THREADS,
     OUTSIDE,
     TEST_SETS,
     TRAINING_BY_SET,
     CellConfig,
     Option,
+    Precision,
     Recipe,
     Settings,
     Training,
@@ -36,14 +36,18 @@ from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.record import Record, Started
 from bench.starts import STARTS, check_covered, name_of, named
-from bench.study.definition import MOST_SEEDS, Preset, Row, Study, load_study, study_names
+from bench.study.definition import Preset, Row, Study, load_study, study_names
+from bench.study.numerics import numerics_of
 from bench.system.paths import expand
 
-TRAINER_NUMERICS = 3
-"""Raised whenever trainer, sampler, augmentation, backbone or evaluator change a run's numbers."""
-
-LATER_KEYS = ("sampled_persons", "held_out_persons")
-"""Keys of `training` that are in a run's identity only where they are set: older runs keep their names."""
+LATER_KEYS = (
+    "training.sampled_persons",
+    "training.held_out_persons",
+    "training.compile",
+    "evaluation.gpu_memory_gib",
+    "tf32",
+)
+"""Keys that are in a run's identity only where they are not what they are by default: older runs keep their names."""
 
 LARGE_SETS = ("cuhk03", "market", "msmt")
 """What a source of several sets is tested on, as far as it holds nothing of them."""
@@ -69,23 +73,6 @@ class Cell:
     """Versions of the code that makes the cell's numbers."""
     tests: tuple[str, ...]
     """The test sets that its study asks for."""
-
-
-def parse_seeds(text: str) -> list[int]:
-    """ "4" is seeds 0 to 3; "0,3" is those two; "3," is seed 3 alone. Raises UserError for anything else."""
-    try:
-        numbers = [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
-        raise UserError(f"--seeds takes a number of seeds (4) or a list of them (0,3), not {text!r}")
-    if "," not in text and numbers[0] > MOST_SEEDS:
-        raise UserError(
-            f"--seeds {text} asks for that many seeds, {MOST_SEEDS} are the most; for the one seed say {text.strip()},"
-        )
-    if max(numbers) > MOST_SEED:
-        raise UserError(f"--seeds takes seeds up to {MOST_SEED}, not {text[:40]}")
-    return sorted(set(numbers)) if "," in text else list(range(numbers[0]))
 
 
 def plan(
@@ -161,21 +148,22 @@ def usual_tests(source: str, training: Training | None = None) -> tuple[str, ...
     return TEST_SETS.get(source) or tuple(name for name in LARGE_SETS if name not in shown)
 
 
-def resolve(config: CellConfig, device_kind: str, bf16: bool, threads_at_hand: int | None = None) -> CellConfig:
+def resolve(
+    config: CellConfig, device_kind: str, precision: Precision = "fp32", threads_at_hand: int | None = None
+) -> CellConfig:
     """`auto` replaced by what it means on the machine that runs the cell (PROTOCOL, section 3).
 
-    Precision becomes what the device has; CPU threads become a number on a CPU, where it decides in which order sums
-    are taken, and "auto" on any other device, where it changes nothing.
-
-    device_kind is "cpu", "cuda" or "mps"; bf16 tells whether a GPU computes in bfloat16; threads_at_hand are the CPUs
-    there (default: those of this machine).
+    CPU threads become a number on a CPU, where it decides in which order sums are taken, "auto" on any other device,
+    where it changes nothing; so TF32 becomes false off a GPU. device_kind is "cpu", "cuda" or "mps"; `precision` is
+    what "auto" means on a GPU; threads_at_hand are the CPUs there (default: those of this machine).
     """
-    precision = config.training.precision
-    if precision == "auto":
-        precision = "fp32" if device_kind != "cuda" else "bf16" if bf16 else "fp16"
+    asked = config.training.precision
+    if asked == "auto":
+        asked = precision if device_kind == "cuda" else "fp32"
     threads = threads_of(config, threads_at_hand) if device_kind == "cpu" else "auto"
-    training = config.training.model_copy(update={"precision": precision})
-    return config.model_copy(update={"training": training, "threads": threads})
+    training = config.training.model_copy(update={"precision": asked})
+    tf32 = config.tf32 and device_kind == "cuda"
+    return config.model_copy(update={"training": training, "threads": threads, "tf32": tf32})
 
 
 def threads_of(config: CellConfig, at_hand: int | None = None) -> int:
@@ -186,9 +174,14 @@ def threads_of(config: CellConfig, at_hand: int | None = None) -> int:
 def cell_id(config: CellConfig, numerics: dict[str, int], fingerprint: str) -> str:
     """Name and folder of a run: readable parts, then the hash of all that can change its numbers."""
     values = config.model_dump(mode="json")
-    for key in LATER_KEYS:
-        if values["training"][key] is None:
-            del values["training"][key]
+    usual = Recipe().model_dump(mode="json")
+    for name in LATER_KEYS:
+        *groups, key = name.split(".")
+        own, default = values, usual
+        for group in groups:
+            own, default = own[group], default[group]
+        if own[key] == default[key]:
+            del own[key]
     identity = {"config": values, "numerics": numerics, "fingerprint": fingerprint}
     return id_start(config) + digest(identity)[:12]
 
@@ -199,9 +192,9 @@ def id_start(config: CellConfig) -> str:
 
 
 def request_key(config: CellConfig) -> str:
-    """Hash of a configuration without what `auto` resolves to: equal for a planned cell and its record."""
+    """Hash of a configuration without what the device decides: equal for a planned cell and its record."""
     values = config.model_dump(mode="json")
-    del values["threads"], values["training"]["precision"]
+    del values["threads"], values["tf32"], values["training"]["precision"]
     return digest(values)
 
 
@@ -215,10 +208,11 @@ def answers(run: Record | Started, cell: Cell) -> bool:
 
 
 def resolves(asked: CellConfig, has: CellConfig) -> bool:
-    """Whether the precision and the threads of a run's configuration are what `asked` may come to on some machine."""
-    # A run whose threads are "auto" was on a GPU: whatever is asked for, they changed nothing.
+    """Whether what the device decides of a run's configuration is what `asked` may come to on some machine."""
+    # A run whose threads are "auto" was on a GPU: whatever is asked for, they changed nothing. Nor did TF32 on a CPU.
     threads = has.threads == "auto" or asked.threads in ("auto", has.threads)
-    return threads and asked.training.precision in ("auto", has.training.precision)
+    tf32 = has.tf32 == asked.tf32 or has.threads != "auto"
+    return threads and tf32 and asked.training.precision in ("auto", has.training.precision)
 
 
 def _describe(head: str) -> variants.HeadInfo:
@@ -257,11 +251,11 @@ def _cell(
         {"width": own.get("width", row.width // divide.get("width", 1))},
     )
     weights_file = _weights_file(values)
-    numerics = {"head": info.numerics, "layers": variants.SHARED_NUMERICS, "trainer": TRAINER_NUMERICS}
     config = validate(CellConfig, values, row.label)
     if name_of(config.backbone.weights):
         backbone = config.backbone
         check_covered(backbone.arch, backbone.ibn, backbone.cut, backbone.weights)
+    numerics = numerics_of(info, config)
     held_out = config.training.held_out_persons is not None
     tests = usual_tests(train, config.training) if held_out else study_tests(study, train)
     return Cell(row.label, config, weights_file, row.head, numerics, tests)

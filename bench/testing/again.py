@@ -8,7 +8,7 @@ from typing import Any
 from bench.errors import CellFailed
 from bench.journal.record import TestResult
 
-_MEASURED_ONCE = ("seconds", "peak_bytes", "pairs", "pixels", "standin", "lists", "lists_refused")
+_MEASURED_ONCE = ("seconds", "peak_bytes", "pairs", "block_parts", "pixels", "standin", "lists", "lists_refused")
 """What belongs to the first test alone: times and memory stand beside those of its machine."""
 _SAME = 1e-9
 

@@ -11,8 +11,8 @@ from bench.data.tensors import Images
 from bench.errors import UserError
 from bench.network.matcher import Matcher
 from bench.randomness import Stream, generator
+from bench.testing.blocks import score_all
 from bench.testing.example_pairs import gallery_positions
-from bench.testing.scoring import score_all
 
 
 def scores_of_different_persons(

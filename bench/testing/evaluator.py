@@ -22,9 +22,11 @@ from bench.progress import QUIET, Progress
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
 from bench.testing.again import OtherNumbers, kept
 from bench.testing.lists import Lists, ListSpool, store_split_lists
-from bench.testing.metrics import QueryRanks, RankMetrics, chance_level, rank_queries, summarise
+from bench.testing.metrics import QueryRanks, RankMetrics, chance_level, summarise
 from bench.testing.partial import PartialRows, PartialTest
-from bench.testing.scoring import PartialChunk, Scorer
+from bench.testing.ranking import Ranker, rank_chunk
+from bench.testing.score_log import PartialChunk
+from bench.testing.scoring import Scorer
 from bench.testing.splits import rank_splits, score_sides, split_results
 
 PIXEL_GRID = (8, 4)
@@ -95,6 +97,7 @@ def evaluate(
         "seconds": watch.seconds,
         "peak_bytes": peak_bytes(model.device),
         "pairs": queries * gallery if model.head.symmetric else pairs,
+        "block_parts": scorer.blocks.parts,
     }
     _forget(partial, scorer)
     return result.model_copy(update={"lists": digest_of_lists, **(measured if earlier is None else {})})
@@ -193,49 +196,26 @@ def _rank_all(
 ) -> QueryRanks:
     """The ranks of all queries, from where `partial` left off; it is told of each finished chunk."""
     queries, gallery = len(dataset.query), len(dataset.gallery)
-    done, ranks, seconds, chunk = partial.load() if partial else (0, None, {}, None)
+    done, ranks, seconds = partial.load() if partial else (0, None, {})
     watch.add(seconds)
     pulse.advance(done * gallery)
+    beside, spool = scorer.plan.buffers > 1, partial.lists if partial else None
+    with Ranker(dataset, watch, beside, done, ranks, spool) as ranker:
 
-    def keep(unfinished: PartialChunk | None = None) -> str:
-        partial.save(done, ranks, watch.so_far(), unfinished)
-        return f"{what} {unfinished.place if unfinished is not None else f'query {done}'}"
+        def keep(unfinished: PartialChunk | None = None) -> str:
+            ranker.wait()
+            partial.save(ranker.done, ranker.ranks, watch.so_far(), unfinished)
+            return f"{what} {unfinished.place if unfinished is not None else f'query {ranker.done}'}"
 
-    with progress.bar(queries * gallery, what, "pair", done * gallery) as bar:
-        for start, scores in scorer.chunks(done, chunk, bar.update, keep if partial else None):
-            with watch.phase("ranking"):
-                lists = Lists() if partial is not None and partial.lists is not None else None
-                found = rank_chunk(dataset, scores.numpy(), start, lists)
-                ranks = found if ranks is None else QueryRanks.join([ranks, found])
-                if lists is not None:
-                    partial.lists.append(lists)
-            done = start + len(scores)
-            if partial and done < queries:
-                pulse.save(keep)
-    return ranks
-
-
-def rank_chunk(dataset: Dataset, scores: NDArray, start: int, lists: Lists | None = None) -> QueryRanks:
-    """The ranks of queries `start`, `start` + 1, ... of a set without splits, from their scores [q, G].
-
-    `lists` is what `rank_queries` takes. Raises CellFailed for scores that are NaN.
-    """
-    chunk = dataset.query[start : start + len(scores)]
-    try:
-        return rank_queries(
-            scores,
-            np.array([record.person for record in chunk]),
-            np.array([record.person for record in dataset.gallery]),
-            np.array([record.camera for record in chunk]),
-            np.array([record.camera for record in dataset.gallery]),
-            first_index=start,
-            groups=[
-                (np.array(query[start : start + len(scores)]), np.array(gallery)) for query, gallery in dataset.groups
-            ],
-            lists=lists,
-        )
-    except ValueError as fault:
-        raise CellFailed(f"{dataset.name}: {fault}") from fault
+        fill, save = (partial.log.fill, keep) if partial else (None, None)
+        with progress.bar(queries * gallery, what, "pair", done * gallery) as bar:
+            for start, scores in scorer.chunks(done, fill, bar.update, save):
+                ranker.rank(start, scores)
+                # What is ranked beside matching is stored when it is next time to save.
+                if partial and not beside and ranker.done < queries:
+                    pulse.save(keep)
+        ranker.wait()
+    return ranker.ranks
 
 
 def _summarise(ranks: QueryRanks, dataset: Dataset) -> RankMetrics:

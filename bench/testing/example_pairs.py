@@ -14,7 +14,7 @@ from bench.data.tensors import Images
 from bench.errors import UserError
 from bench.network.matcher import Matcher
 from bench.randomness import Stream, generator
-from bench.testing.scoring import score_all
+from bench.testing.blocks import score_all
 
 GALLERY_SAMPLE = 500
 """Gallery images among which the hardest wrong one is looked for."""

@@ -20,37 +20,22 @@ from bench.journal.pulse import Pulse
 from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
 from bench.stopwatch import Stopwatch
+from bench.testing.blocks import Advance, BlockScorer
+from bench.testing.device_memory import gpu_budget
 from bench.testing.memory_budget import Work, check_not_empty, plan_scoring
+from bench.testing.score_log import PartialChunk
 from bench.testing.spill import SpilledRepr
-from variants._base import Head, Repr
-
-CPU_CACHE_FRIENDLY_BYTES = 64 * 2**20
-"""Working memory of a block beyond which larger blocks no longer score faster on a CPU."""
-
-Advance = Callable[[int], object]
-"""Is told how many more units of work are done."""
+from variants._base import Repr
 
 Blocks = Callable[[int], Iterator[tuple[int, Repr]]]
 """Goes through the gallery block by block; its argument is how many gallery images need not be gone through, where a
 block that holds others too is whole."""
 
-
-@dataclass
-class PartialChunk:
-    """A chunk of queries that is being scored: `scores` as `Scorer.chunks` gives them, of which `pairs` are done."""
-
-    start: int
-    scores: Tensor
-    pairs: int = 0
-
-    @property
-    def place(self) -> str:
-        """Tells one state from another."""
-        return f"query {self.start} pair {self.pairs}"
-
-
 Keep = Callable[[PartialChunk], str]
 """Stores what is done of a chunk and returns a name of it."""
+
+Fill = Callable[[PartialChunk], object]
+"""Puts into a chunk that begins what was stored of it."""
 
 
 @dataclass
@@ -84,7 +69,9 @@ class Scorer:
         budget = int(self.settings.memory_gib * 2**30)
         size, pair_bytes = self._like.bytes_per_image, self.model.head.pair_bytes()
         work = Work(len(self.query), len(self.gallery), size, pair_bytes, self.both_ways)
-        self.plan = plan_scoring(work, budget, self._room(), self.settings.batch)
+        gpu = gpu_budget(self.settings, self.model.device)
+        self.plan = plan_scoring(work, budget, self._room(), self.settings.batch, gpu)
+        self.blocks = BlockScorer(self.model.head, self.plan.block_bytes, self.settings.scoring, self.progress.say)
 
     @property
     def kept(self) -> Repr | None:
@@ -101,25 +88,25 @@ class Scorer:
     def chunks(
         self,
         first: int = 0,
-        resumed: PartialChunk | None = None,
+        fill: Fill | None = None,
         advance: Advance | None = None,
         keep: Keep | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
         """(first query of a chunk, scores [queries of the chunk, G] on the CPU), from query `first` on.
 
         Both ways: [queries of the chunk, 2, G], where [i, 1, j] has gallery image j as the query and i as the image.
-        The scores lie in one buffer: the next chunk overwrites them. `advance` is told the pairs of each finished
-        block. Nothing is encoded twice where memory or disk holds it. `keep` stores what is done of a chunk, to be
-        given back as `resumed`; it is called when it is time to save.
+        The scores lie in one of `plan.buffers`: with two, they stay while the next chunk is scored. `advance` is told
+        the pairs of each finished block. Nothing is encoded twice where memory or disk holds it. `keep` stores what is
+        done of a chunk, for which `fill` looks when the first begins; it is called when it is time to save.
         """
-        buffer = torch.empty(self.plan.query_chunk, *((2,) if self.both_ways else ()), len(self.gallery))
+        shape = self.plan.query_chunk, *((2,) if self.both_ways else ()), len(self.gallery)
+        buffers = [torch.empty(shape) for _ in range(self.plan.buffers)]
         with self._gallery_blocks() as blocks:
-            for start in range(first, len(self.query), self.plan.query_chunk):
+            for number, start in enumerate(range(first, len(self.query), self.plan.query_chunk)):
                 queries = self._queries(start, min(start + self.plan.query_chunk, len(self.query)))
-                chunk = PartialChunk(start, buffer[: len(queries)])
-                if resumed is not None and (resumed.start, resumed.scores.shape) == (start, chunk.scores.shape):
-                    chunk.scores.copy_(resumed.scores)
-                    chunk.pairs = resumed.pairs
+                chunk = PartialChunk(start, buffers[number % len(buffers)][: len(queries)], self.plan.grid)
+                if number == 0 and fill is not None:
+                    fill(chunk)
                     self._tell(chunk.pairs, advance)
                 self._score_chunk(chunk, queries, blocks, advance, keep)
                 yield start, chunk.scores
@@ -127,28 +114,31 @@ class Scorer:
     def _score_chunk(
         self, chunk: PartialChunk, queries: Repr, blocks: Blocks, advance: Advance | None, keep: Keep | None
     ) -> None:
-        def note(pairs: int) -> None:
-            chunk.pairs += pairs
-            self._tell(pairs, advance)
+        def note(block: Tensor) -> None:
+            chunk.add(block, keep is not None)
+            self._tell(block.numel(), advance)
             if keep is not None:
                 self.pulse.safe_point(lambda: keep(chunk))
 
         done, ways = chunk.pairs, 2 if self.both_ways else 1
+        score = self.blocks.score
         for left, block in blocks(done // (ways * len(queries))):
             with self.watch.phase("matching"):
                 part = chunk.scores[..., left : left + len(block)]
                 skip = max(0, done - ways * left * len(queries))
-                head, size = self.model.head, self.plan.block_bytes
                 if not self.both_ways:
-                    score_all(head, queries, block, size, part, note, skip)
+                    score(queries, block, part, note, skip)
                     continue
                 pairs = len(queries) * len(block)
-                score_all(head, queries, block, size, part[:, 0], note, min(skip, pairs))
-                if head.symmetric:
+                score(queries, block, part[:, 0], note, min(skip, pairs))
+                if not self.model.head.symmetric:
+                    score(block, queries, part[:, 1].T, note, max(0, skip - pairs))
+                elif skip < 2 * pairs:
+                    self.blocks.finish()
                     part[:, 1] = part[:, 0]
-                    note(pairs - max(0, skip - pairs))
-                else:
-                    score_all(head, block, queries, size, part[:, 1].T, note, max(0, skip - pairs))
+                    note(part[:, 1])
+        with self.watch.phase("matching"):
+            self.blocks.finish()
 
     def _tell(self, pairs: int, advance: Advance | None) -> None:
         self.pulse.advance(pairs)
@@ -177,13 +167,9 @@ class Scorer:
     @contextmanager
     def _gallery_blocks(self) -> Iterator[Blocks]:
         """The gallery's blocks; from disk or encoded anew, they are the same."""
-        batch, count = self.plan.batch, len(self.gallery)
-
-        def parts(skip: int) -> list[tuple[int, int]]:
-            return [(start, min(start + batch, count)) for start in range(skip // batch * batch, count, batch)]
-
+        count = len(self.gallery)
         if self.plan.keep == "nothing":
-            yield lambda skip: ((start, self._encode(self.gallery[start:stop])) for start, stop in parts(skip))
+            yield self._passing
             return
         if self.plan.keep == "memory":
             kept = self._kept = self._encode_gallery()
@@ -191,16 +177,34 @@ class Scorer:
             return
         with contextlib.closing(SpilledRepr(self.spill, count, self._like, self.key)) as spilled:
             with self.progress.bar(count, "encode gallery", "image", spilled.done) as bar:
-                for start, stop in parts(spilled.done):
-                    spilled.write(start, self._encode(self.gallery[start:stop]))
-                    bar.update(stop - start)
-                    self._may_store(spilled, stop)
-            yield lambda skip: ((start, spilled.read(start, stop)) for start, stop in parts(skip))
+                for start, part in self._passing(spilled.done):
+                    spilled.write(start, part)
+                    bar.update(len(part))
+                    self._may_store(spilled, start + len(part))
+            yield lambda skip: (
+                (start, spilled.read(start, min(start + self.plan.batch, count))) for start in self._batches(skip)
+            )
+
+    def _batches(self, skip: int) -> range:
+        """Where the gallery's batches begin, from the one that holds image `skip` on."""
+        return range(skip // self.plan.batch * self.plan.batch, len(self.gallery), self.plan.batch)
+
+    def _passing(self, skip: int) -> Iterator[tuple[int, Repr]]:
+        """The gallery encoded batch by batch, from the one that holds image `skip` on."""
+        starts = self._batches(skip)
+        rest = self.gallery[starts.start :]
+        encoded = self.model.encode_batches(self.images, rest, self.plan.batch, self.settings.scoring)
+        with contextlib.closing(encoded):
+            for start in starts:
+                with self.watch.phase("encoding"):
+                    part = next(encoded)
+                yield start, part
 
     def _encode_gallery(self) -> Repr:
         """The whole gallery in memory; stored as far as it is whenever it is time to save."""
         count = len(self.gallery)
-        lasting = self.spill is not None and bool(self.key)
+        # A GPU encodes faster than a disk writes.
+        lasting = self.spill is not None and bool(self.key) and self.plan.gpu is None
         store: SpilledRepr | None = None
         known: Repr | None = None
         if lasting and SpilledRepr.size(self.spill, self.key):
@@ -229,53 +233,3 @@ class Scorer:
     def _may_store(self, spilled: SpilledRepr, done: int) -> None:
         if self.key:
             self.pulse.safe_point(lambda: spilled.mark(done))
-
-
-def block_shape(head: Head, queries: int, gallery: int, budget: int) -> tuple[int, int]:
-    """Queries and gallery images of one `match` call whose working memory stays within `budget` bytes.
-
-    At least one pair. A function of the head and the sizes alone, so that repeating a run repeats its rounding.
-    """
-    pairs = max(1, budget // max(1, head.pair_bytes()))
-    gallery_block = min(gallery, max(1, int(pairs**0.5)))
-    query_block = min(queries, max(1, pairs // gallery_block))
-    gallery_block = min(gallery, max(1, pairs // query_block))
-    return query_block, gallery_block
-
-
-@torch.inference_mode()
-def score_all(
-    head: Head,
-    query: Repr,
-    gallery: Repr,
-    budget: int,
-    out: Tensor | None = None,
-    advance: Advance | None = None,
-    skip: int = 0,
-) -> Tensor:
-    """[Q, G] scores in evaluation mode, on the CPU, written to `out` if given.
-
-    Representations in bfloat16 are matched under autocast. `advance` is told the pairs of each finished block. The
-    first `skip` pairs of `out`, in the order of the blocks, are there already.
-    """
-    head.eval()
-    tensors = [tensor for _, tensor in query.items()]
-    device = tensors[0].device.type
-    # On a CPU, memory that blocks of changing size have freed may stay with the process, up to as much again.
-    block_bytes = min(budget // 2, CPU_CACHE_FRIENDLY_BYTES) if device == "cpu" else budget
-    rows, columns = block_shape(head, len(query), len(gallery), block_bytes)
-    scores = torch.empty(len(query), len(gallery)) if out is None else out
-    rounded = any(tensor.dtype == torch.bfloat16 for tensor in tensors)
-    with torch.autocast(device, torch.bfloat16) if rounded else contextlib.nullcontext():
-        for top in range(0, len(query), rows):
-            query_block = query[top : top + rows]
-            for left in range(0, len(gallery), columns):
-                gallery_block = gallery[left : left + columns]
-                pairs = len(query_block) * len(gallery_block)
-                if skip >= pairs:
-                    skip -= pairs
-                    continue
-                scores[top : top + rows, left : left + columns] = head.match(query_block, gallery_block)
-                if advance is not None:
-                    advance(pairs)
-    return scores

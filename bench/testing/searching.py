@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.testing.scoring import score_all
+from bench.testing.blocks import score_all
 from variants._base import Head, Repr
 
 BLOCK_BYTES = 2**28

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bench.data import Dataset
 from bench.errors import CellFailed
-from bench.testing.evaluator import rank_chunk
 from bench.testing.metrics import QueryRanks
+from bench.testing.ranking import rank_chunk
 
 ROWS = 64
 """Queries that are sorted together."""

@@ -17,7 +17,8 @@ from bench.stopwatch import Stopwatch
 from bench.testing.lists import Lists, listed_splits
 from bench.testing.metrics import QueryRanks, RankMetrics, rank_queries
 from bench.testing.partial import PartialRows
-from bench.testing.scoring import PartialChunk, Scorer
+from bench.testing.score_log import PartialChunk
+from bench.testing.scoring import Scorer
 
 
 def score_sides(
@@ -27,7 +28,7 @@ def score_sides(
 
     They are kept in memory whole, beside the budget: a few MiB, as these sets have some hundred images a side.
     """
-    rows, seconds, chunk = partial.load() if partial else (None, {}, None)
+    rows, seconds = partial.load() if partial else (None, {})
     watch.add(seconds)
     parts = [rows] if rows is not None and len(rows) else []
     done = sum(map(len, parts))
@@ -39,8 +40,9 @@ def score_sides(
         partial.save(finished, watch.so_far(), unfinished)
         return f"{what} {unfinished.place if unfinished is not None else f'query {done}'}"
 
+    fill, save = (partial.log.fill, keep) if partial else (None, None)
     with progress.bar(len(scorer.query) * pairs_per_query, what, "pair", done * pairs_per_query) as bar:
-        for start, scores in scorer.chunks(done, chunk, bar.update, keep if partial else None):
+        for start, scores in scorer.chunks(done, fill, bar.update, save):
             parts.append(scores.numpy().copy())
             done = start + len(scores)
             if partial and done < len(scorer.query):

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.config import Augmentation
+from bench.data.tensors import as_float
 from bench.randomness import Stream, generator
+from variants.kernels import kernel_name
 
 _DRAWS = 15
 
@@ -62,9 +64,9 @@ def draw_change(settings: Augmentation, height: int, width: int, seed: int, epoc
 def apply_changes(images: Tensor, changes: Sequence[Change], pad: int) -> Tensor:
     """[B, 3, H, W] in [0, 1] -> the same size: pad and crop, flip, rotate, colour jitter, white square; each its own.
 
-    On a GPU all images together; on a CPU one by one, since what happens to an image then stays in its cache.
+    On a CPU one image after the other, since what happens to it then stays in the cache; elsewhere all together.
     """
-    together = len(images) if images.device.type == "cuda" else 1
+    together = 1 if images.device.type == "cpu" else len(images)
     changed = torch.empty_like(images)
     for start in range(0, len(images), together):
         some, part = images[start : start + together], changes[start : start + together]
@@ -78,14 +80,38 @@ def apply_changes(images: Tensor, changes: Sequence[Change], pad: int) -> Tensor
 
 
 def augment(images: Tensor, settings: Augmentation, seed: int, epoch: int, first_position: int) -> Tensor:
-    """A batch [B, 3, H, W] in [0, 1], changed; the images stand at positions first_position, +1, ... of the epoch."""
+    """A batch [B, 3, H, W] uint8 -> float32 in [0, 1], changed as the images at first_position, +1, ... of an epoch."""
     if not settings.enabled:
-        return images
+        return as_float(images)
     height, width = images.shape[2:]
     changes = [
         draw_change(settings, height, width, seed, epoch, first_position + offset) for offset in range(len(images))
     ]
-    return apply_changes(images, changes, settings.pad)
+    if images.device.type == "cuda" and kernel_name(images.device) == "triton":
+        numbers = torch.tensor([_numbers(change) for change in changes])
+        return _changed_on_gpu(images, numbers.pin_memory().to(images.device, non_blocking=True), settings.pad)
+    return apply_changes(as_float(images), changes, settings.pad)
+
+
+@torch.library.custom_op("pairbench::change_images", mutates_args=())
+def _changed_on_gpu(images: Tensor, numbers: Tensor, pad: int) -> Tensor:
+    """As `apply_changes` of uint8 images, whose changes are the rows of `numbers`, in two kernels."""
+    from bench.training import augment_triton
+
+    return augment_triton.change(images, numbers, pad)
+
+
+@_changed_on_gpu.register_fake
+def _(images: Tensor, numbers: Tensor, pad: int) -> Tensor:
+    return images.new_empty(images.shape, dtype=torch.float32)
+
+
+def _numbers(change: Change) -> list[float]:
+    """A change as `augment_triton.change` takes it."""
+    angle = -math.radians(change.angle)
+    moved = (math.cos(angle), math.sin(angle), -1.0 if change.flip else 1.0, change.top, change.left)
+    colours = (change.brightness, change.contrast, change.saturation, change.hue, *change.jitter_order)
+    return [float(number) for number in (*moved, *colours, change.square, change.square_top, change.square_left)]
 
 
 def _crop(images: Tensor, changes: Sequence[Change], pad: int) -> Tensor:
@@ -131,9 +157,11 @@ def _jitter(images: Tensor, changes: Sequence[Change]) -> None:
             if len(chosen) == len(changes):
                 jitter(images, _column(images, amounts)[..., None])
             elif chosen:
-                some = images[chosen]
-                jitter(some, _column(images, [amounts[place] for place in chosen])[..., None])
-                images[chosen] = some
+                some = images.clone()
+                jitter(some, _column(images, amounts)[..., None])
+                is_chosen = _column(images, [place in chosen for place in range(len(changes))]).bool()
+                # Not by assigning to `images[chosen]`, for which a GPU sorts where the order of sums is fixed.
+                torch.where(is_chosen[..., None], some, images, out=images)
 
 
 def _brighten(images: Tensor, amount: Tensor) -> None:

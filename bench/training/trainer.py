@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,29 +11,28 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from tqdm import tqdm
 
 from bench.config import CellConfig, digest
-from bench.data.tensors import Images, pick, to_float
+from bench.data.tensors import Images
 from bench.errors import CellFailed
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Place
 from bench.journal.pulse import Pulse
 from bench.journal.record import CHECKPOINT, LOG, write_atomically
+from bench.network.compiled import compiled
 from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
-from bench.randomness import Stream, generator, random_states, restore_random_states, torch_seeded
+from bench.randomness import Stream, random_states, restore_random_states, torch_seeded
 from bench.stopwatch import Stopwatch, peak_bytes, reset_peak
 from bench.testing.partial import PartialRows
-from bench.testing.scoring import PartialChunk, Scorer
-from bench.training.augment import augment
+from bench.testing.score_log import PartialChunk
+from bench.testing.scoring import Scorer
+from bench.training.batches import Batch, Batches
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
-from bench.training.optimizer import Optimizer
+from bench.training.optimizer import Optimizer, StepOutcome
 from bench.training.sampler import GraphSampler
 
-CALIBRATION_BATCHES = 16
-"""Batches from which an untrained network takes its batch-norm statistics."""
 WORTH_TELLING_SECONDS = 10.0
 """Length of an epoch's sampling from which on it is told."""
 LEAST_TAKEN = 0.1
@@ -64,16 +63,19 @@ class _EpochLog:
     skipped: int = 0
     learning_rate: list[float] = field(default_factory=list)
 
-    def add(self, loss: float, hit: float, taken: bool) -> None:
+    def add(self, outcome: StepOutcome | None) -> None:
+        """Count a step's outcome in, if there is one to be had yet."""
+        if outcome is None:
+            return
         self.steps += 1
-        self.skipped += not taken
-        self.loss += (loss - self.loss) / self.steps
-        self.hit += (hit - self.hit) / self.steps
+        self.skipped += not outcome.taken
+        self.loss += (outcome.loss - self.loss) / self.steps
+        self.hit += (outcome.hit - self.hit) / self.steps
 
 
 @dataclass
 class _Epoch:
-    """An epoch under way: its batches [steps, P*K] as image positions, and the steps done."""
+    """An epoch under way: its batches [steps, P*K] as image positions, and the steps whose outcome is known."""
 
     batches: NDArray[np.int64]
     log: _EpochLog
@@ -97,7 +99,9 @@ class Trainer:
         settings = config.training
         self.sampler = GraphSampler(ids, settings.persons, settings.images, config.seed, settings.sampled_persons)
         self.steps_per_epoch = min(self.sampler.among, settings.steps_per_epoch or self.sampler.among)
+        self.backbone = compiled(model.backbone) if settings.compile else model.backbone
         self.optimizer = Optimizer(model, config, self.steps_per_epoch)
+        self.batches = Batches(images, ids, settings.augmentation, config.seed, model.device)
         self.watch = Stopwatch(model.device)
         self.finished_epochs, self.segments, self.peak_bytes = 0, 1, 0
         self.epoch: _Epoch | None = None
@@ -111,6 +115,7 @@ class Trainer:
         """
         self.progress = progress
         random_state = self._resume()
+        self.batches.keep_on_device()
         reset_peak(self.model.device)
         steps = self.config.training.epochs * self.steps_per_epoch
         with progress.bar(steps, "train", "step", self._steps_done()) as bar, self.pulse.interruption.deferred():
@@ -126,8 +131,7 @@ class Trainer:
                 f"only {steps - skipped} of {steps} steps were taken, the gradient was not finite in the others: the "
                 "network is not trained; set training.precision=fp32 to see whether fp16 is at fault or the head"
             )
-        peak = max(self.peak_bytes, peak_bytes(self.model.device))
-        return Trained(self.model, dict(self.watch.seconds), steps, skipped, self.segments, peak)
+        return Trained(self.model, self.watch.seconds, steps, skipped, self.segments, self._peak_bytes())
 
     def _run_epoch(self, bar: tqdm) -> None:
         number = self.finished_epochs
@@ -137,20 +141,45 @@ class Trainer:
         epoch, log = self.epoch, self.epoch.log
         self._enter("training")
         self.model.train()
-        while log.steps < len(epoch.batches):
-            self.pulse.safe_point(self._save)
-            with self.watch.phase("training"):
-                positions = epoch.batches[log.steps]
-                log.add(*self._step(number, log.steps * epoch.batches.shape[1], positions))
-            self.pulse.advance(1)
-            bar.update()
-            if not bar.disable:
-                rate = (bar.format_dict["rate"] or 0) * len(positions)
-                bar.set_postfix(epoch=number + 1, loss=f"{log.loss:.3f}", hit=f"{log.hit:.0%}", images_s=f"{rate:.0f}")
+        with contextlib.closing(self.batches.of_epoch(number, epoch.batches, log.steps)) as ready:
+            for step in range(log.steps, len(epoch.batches)):
+                self.pulse.safe_point(self._save)
+                with self.watch.phase("training"):
+                    name = f"step {number * self.steps_per_epoch + step + 1} (epoch {number + 1})"
+                    log.add(self.step(next(ready), name))
+                self.pulse.advance(1)
+                self._show(bar, epoch)
+                bar.update()
+        self._settle()
         self.finished_epochs, self.epoch = number + 1, None
         self.lines.append(self._line(number, log))
         self.pulse.save(self._save)
         self._write_log()
+
+    def step(self, batch: Batch, name: str) -> StepOutcome | None:
+        """Train on a batch; `name` is how a failure calls the step. Returns the outcome of the step before.
+
+        Raises CellFailed as `Optimizer.settle`.
+        """
+        with self.model.autocast():
+            found = self.model.encode(batch.images, self.backbone)
+            scores = self.model.head.match(found, found)
+        loss_per_query, hit = pairwise_matching_loss(scores.float(), batch.ids)
+        return self.optimizer.step(mean_of_finite(loss_per_query), hit, name)
+
+    def _settle(self) -> None:
+        """Read the outcome of the last step, so that everything is as it is behind that step."""
+        if self.epoch is not None:
+            with self.watch.phase("training"):
+                self.epoch.log.add(self.optimizer.settle())
+
+    def _show(self, bar: tqdm, epoch: _Epoch) -> None:
+        if bar.disable:
+            return
+        log, rate = epoch.log, (bar.format_dict["rate"] or 0) * epoch.batches.shape[1]
+        texts = {"loss": f"{log.loss:.3f}", "hit": f"{log.hit:.0%}", "images_s": f"{rate:.0f}"}
+        # The bar refreshes itself now and then; each time would be often.
+        bar.set_postfix(epoch=self.finished_epochs + 1, **texts, refresh=False)
 
     def _sample(self, number: int) -> NDArray[np.int64]:
         """The batches of an epoch."""
@@ -176,17 +205,6 @@ class Trainer:
     def _steps_done(self) -> int:
         return self.finished_epochs * self.steps_per_epoch + (self.epoch.log.steps if self.epoch else 0)
 
-    def _step(self, epoch: int, first_position: int, positions: NDArray[np.int64]) -> tuple[float, float, bool]:
-        device, settings = self.model.device, self.config.training
-        images = to_float(pick(self.images, positions), device)
-        images = augment(images, settings.augmentation, self.config.seed, epoch, first_position)
-        with self.model.autocast():
-            found = self.model.encode(images)
-            scores = self.model.head.match(found, found)
-        loss_per_query, hit = pairwise_matching_loss(scores.float(), torch.from_numpy(self.ids[positions]).to(device))
-        place = f"step {self._steps_done() + 1} (epoch {epoch + 1})"
-        return self.optimizer.step(mean_of_finite(loss_per_query), hit, place)
-
     def _neighbours(self, epoch: int) -> NDArray[np.int64]:
         """[persons of the epoch, P]: each and those nearest to it, by the present model's scores in evaluation mode.
 
@@ -196,8 +214,8 @@ class Trainer:
         settings, unread = self.config.evaluation, Stopwatch(self.model.device)
         key = digest([epoch, self.model.weights_hash()])
         scorer = Scorer(self.model, self.images, chosen, chosen, settings, unread, self.folder, self.pulse, key)
-        partial = PartialRows(self.folder / "partial-sampling.npz", key)
-        rows, seconds, chunk = partial.load()
+        partial = self._partial_sampling(key)
+        rows, seconds = partial.load()
         parts = [rows] if rows is not None else []
         self.watch.add(seconds)
         before = self.watch.so_far()["sampling"] - seconds.get("sampling", 0.0)
@@ -210,16 +228,20 @@ class Trainer:
         done = sum(map(len, parts))
         what = f"sample for epoch {epoch + 1}"
         with self.progress.bar(self.sampler.among**2, what, "pair", done * self.sampler.among) as bar:
-            for first, scores in scorer.chunks(done, chunk, bar.update, keep):
+            for first, scores in scorer.chunks(done, partial.log.fill, bar.update, keep):
                 parts.append(self.sampler.neighbours(scores.numpy(), first))
         scorer.close()
         return np.concatenate(parts)
 
+    def _partial_sampling(self, key: str) -> PartialRows:
+        return PartialRows(self.folder / "partial-sampling.npz", key)
+
     def _save(self) -> str:
         """Store all that going on takes; returns a name of the place."""
+        self._settle()
         with self.watch.phase("saving"):
             save_checkpoint(self.folder / CHECKPOINT, self._state())
-        (self.folder / "partial-sampling.npz").unlink(missing_ok=True)
+        self._partial_sampling("").delete()
         return f"step {self._steps_done()}" + ("" if self.epoch is None else " of a sampled epoch")
 
     def _state(self) -> dict[str, Any]:
@@ -231,13 +253,17 @@ class Trainer:
             "epoch": epoch,
             "lines": self.lines,
             "segments": self.segments,
-            "peak_bytes": max(self.peak_bytes, peak_bytes(self.model.device)),
+            "peak_bytes": self._peak_bytes(),
             "seconds": self.watch.so_far(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "sampler": self.sampler.state_dict(),
             "random": random_states(self.model.device),
         }
+
+    def _peak_bytes(self) -> int:
+        """Without the images that a GPU keeps because there is room."""
+        return max(self.peak_bytes, peak_bytes(self.model.device) - self.batches.resident_bytes)
 
     def _resume(self) -> dict[str, Any] | None:
         """Take up the last checkpoint; returns the random states in the middle of an epoch, else None."""
@@ -257,7 +283,7 @@ class Trainer:
         self.sampler.load_state_dict(state["sampler"])
         self.finished_epochs, self.segments = state["finished_epochs"], state["segments"] + 1
         self.peak_bytes, self.lines = state["peak_bytes"], state["lines"]
-        self.watch.seconds = dict(state["seconds"])
+        self.watch.add(state["seconds"])
         # The log may tell of epochs that a damaged newest checkpoint took with it.
         self._write_log()
         if state["epoch"] is None:
@@ -273,39 +299,9 @@ class Trainer:
             "hit": log.hit,
             "skipped": log.skipped,
             "learning_rate": log.learning_rate,
-            "seconds": dict(self.watch.seconds),
+            "seconds": self.watch.seconds,
         }
 
     def _write_log(self) -> None:
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.lines)
         write_atomically(self.folder / LOG, text.encode(), durable=False)
-
-
-@torch.no_grad()
-def calibrate(model: Matcher, config: CellConfig, images: Images, ids: NDArray[np.int64]) -> None:
-    """Give an untrained network batch-norm statistics of training images, without changing its weights.
-
-    Each batch holds P persons x K images at random, without augmentation. Frozen batch norms keep what they have.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = None  # the plain mean over batches
-    model.train()
-    for positions in _calibration_batches(config, ids):
-        with model.autocast():
-            found = model.encode(to_float(pick(images, positions), model.device))
-            model.head.match(found, found)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.eval()
-
-
-def _calibration_batches(config: CellConfig, ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    settings = config.training
-    people = np.unique(ids)
-    sampler = GraphSampler(ids, settings.persons, settings.images, config.seed)
-    for number in range(CALIBRATION_BATCHES):
-        draws = generator(config.seed, Stream.CALIBRATION, number)
-        chosen = draws.choice(len(people), size=min(settings.persons, len(people)), replace=False)
-        yield np.concatenate([sampler.deal(person) for person in chosen])

@@ -23,7 +23,7 @@ def folder_of(tmp_path):
     """The folders of finished runs of ViT and cosine, by label and seed, as runs leave them."""
     folders = {}
     for cell in [*cells("ViT")[:2], *cells("cosine")[:2]]:
-        config = resolve(cell.config, "cuda", True)
+        config = resolve(cell.config, "cuda", "bf16")
         name = cell_id(config, cell.numerics, "f" * 64)
         run(tmp_path, cell, both((0.3, 0.2), (0.7, 0.4)), name=name)
         folders[cell.label, cell.config.seed] = tmp_path / "runs" / name

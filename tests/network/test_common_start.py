@@ -141,7 +141,7 @@ def test_nothing_to_start_from_stays_possible():
 
 
 def test_a_network_begins_with_its_start(small):
-    config = resolve(cell().config, "cpu", bf16=False)
+    config = resolve(cell().config, "cpu", "fp32")
     model, made = Matcher(config, "cosine", config.backbone.weights), torch.load(start_file(small, *BACKBONE).path)
     assert all(torch.equal(value, made[key]) for key, value in model.backbone.stages.state_dict().items())
     assert model.backbone.weights_sha256 == start_file(small, *BACKBONE).sha256

@@ -67,7 +67,7 @@ def test_frozen_norms_keep_their_statistics():
 
 def config(*changes):
     cell = plan(load_study("table2"), load_preset(None), parse_overrides(changes), ["cosine"], seeds=[0])[0]
-    return resolve(cell.config, "cpu", bf16=False)
+    return resolve(cell.config, "cpu")
 
 
 def test_cut_and_norm_are_the_architectures_own_where_they_are_not_given():

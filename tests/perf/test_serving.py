@@ -160,7 +160,7 @@ def test_the_command_measures_rows_of_the_study_and_keeps_what_it_prints(bench, 
         (["--dtype", "float16"], "bfloat16"),
         (["--preset", "dem"], "demo"),
         (["--study", "table22"], "table2"),
-        (["--only", "matching", "--gallery", "10"], "--only serving"),
+        (["--only", "matching", "--gallery", "10"], "--only test or serving"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_measures_nothing(bench, tmp_path, monkeypatch, arguments, said):

@@ -23,7 +23,7 @@ def cell_of(**overrides):
 
 
 def here(cell, cpus: int):
-    return resolve(cell.config, "cpu", bf16=False, threads_at_hand=cpus)
+    return resolve(cell.config, "cpu", threads_at_hand=cpus)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_other_data_are_another_cell(begin, tmp_path):
 
 def test_a_precision_that_auto_meant_elsewhere_is_kept(begin, tmp_path, capsys):
     cell = cell_of()
-    on_a_gpu = resolve(cell.config, "cuda", bf16=True)
+    on_a_gpu = resolve(cell.config, "cuda", "bf16")
     begin(cell, on_a_gpu, status="done")
     assert taken_up(cell, 2, tmp_path) == on_a_gpu
     assert "begun, in bf16 and on a GPU; --set training.precision=fp32 would begin anew" in capsys.readouterr().err
@@ -118,7 +118,7 @@ def test_status_and_run_answer_alike(begin, tmp_path):
 
 def test_on_a_gpu_threads_are_not_in_the_id():
     ids = {
-        cell_id(resolve(cell_of(threads=threads).config, "cuda", True, cpus), {}, DATA)
+        cell_id(resolve(cell_of(threads=threads).config, "cuda", "bf16", cpus), {}, DATA)
         for threads, cpus in (("auto", 2), ("auto", 64), (3, 64))
     }
     assert len(ids) == 1

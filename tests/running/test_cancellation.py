@@ -26,7 +26,7 @@ BACKGROUND = "import subprocess, sys; child = subprocess.Popen(['sleep', '60']);
 @pytest.fixture
 def folder(tmp_path) -> Path:
     cell = plan(load_study("table2"), load_preset("tiny"), {}, ["ViT"])[0]
-    config = resolve(cell.config, "cpu", bf16=False)
+    config = resolve(cell.config, "cpu")
     path = tmp_path / "runs" / cell_id(config, cell.numerics, "f" * 64)
     path.mkdir(parents=True)
     write_started(path, Started(label=cell.label, config=config, numerics=cell.numerics))

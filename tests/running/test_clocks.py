@@ -26,7 +26,7 @@ def cell():
 
 @pytest.fixture
 def folder(cell, tmp_path):
-    config = resolve(cell.config, "cuda", True)
+    config = resolve(cell.config, "cuda", "bf16")
     path = tmp_path / "runs" / cell_id(config, cell.numerics, "f" * 64)
     path.mkdir(parents=True)
     write_started(path, Started(label=cell.label, config=config, numerics=cell.numerics))

@@ -53,7 +53,7 @@ class Scheduler:
 def folder(tmp_path, monkeypatch):
     """The folder of a run that is said to be under way elsewhere, as a job of SLURM."""
     monkeypatch.setattr(life, "PATIENCE", 0.001)
-    config = resolve(CELL.config, "cuda", True)
+    config = resolve(CELL.config, "cuda", "bf16")
     path = tmp_path / "runs" / cell_id(config, CELL.numerics, "f" * 64)
     path.mkdir(parents=True)
     write_started(path, Started(label=CELL.label, config=config, numerics=CELL.numerics))

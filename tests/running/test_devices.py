@@ -19,7 +19,9 @@ def test_auto_is_what_is_there():
 
 
 def test_all_gpus_are_taken_unless_one_is_named(monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert devices_at_hand("auto") == devices_at_hand("cuda") == ("cuda:0", "cuda:1")
 
 

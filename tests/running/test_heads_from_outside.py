@@ -10,7 +10,8 @@ import pytest
 from bench.journal.record import read_record
 from bench.running import apart, trial
 from bench.running.cell import FAILED, run_cell
-from bench.running.preflight import RunOptions, local_target, predicted_steps, preflight
+from bench.running.preflight import RunOptions, predicted_steps, preflight
+from bench.running.targets import local_target
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan
 

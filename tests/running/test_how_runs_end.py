@@ -30,7 +30,7 @@ def task(tmp_path) -> CellTask:
     made = CellTask(
         cell="vit-msmt-s0-000000000000",
         label="ViT",
-        config=resolve(cell.config, "cpu", bf16=False),
+        config=resolve(cell.config, "cpu"),
         numerics=cell.numerics,
         fingerprint="f" * 64,
         standin=None,

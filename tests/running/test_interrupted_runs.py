@@ -17,7 +17,8 @@ from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import read_heartbeat
 from bench.journal.record import CHECKPOINT, read_record, read_records
 from bench.running.cell import DONE, FAILED, INTERRUPTED, MOST_DEATHS
-from bench.running.preflight import RunOptions, local_target, preflight
+from bench.running.preflight import RunOptions, preflight
+from bench.running.targets import local_target
 from bench.running.task import CellTask
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan

@@ -47,7 +47,7 @@ def cell():
 @pytest.fixture
 def folder(cell, tmp_path) -> Path:
     """The folder of the cell, as a submitter leaves it."""
-    config = resolve(cell.config, "cpu", bf16=False)
+    config = resolve(cell.config, "cpu")
     path = tmp_path / "runs" / cell_id(config, cell.numerics, "f" * 64)
     path.mkdir(parents=True)
     write_started(path, Started(label=cell.label, config=config, numerics=cell.numerics))
@@ -196,7 +196,7 @@ def test_a_damaged_heartbeat_is_passed_over(cell, folder, tmp_path):
 def thousand(tmp_path) -> Path:
     """A results folder of 1,008 cells in all states, with jobs."""
     for number, cell in enumerate(plan(load_study("table2"), load_preset("tiny"), {}, seeds=range(112))):
-        config = resolve(cell.config, "cpu", bf16=False)
+        config = resolve(cell.config, "cpu")
         folder = tmp_path / "runs" / cell_id(config, cell.numerics, "f" * 64)
         folder.mkdir(parents=True)
         write_started(folder, Started(label=cell.label, config=config, numerics=cell.numerics))

@@ -33,7 +33,7 @@ def task(tmp_path) -> Iterator[CellTask]:
     yield CellTask(
         cell="cosine-msmt-s0-000000000000",
         label="cosine",
-        config=resolve(planned.config, "cpu", bf16=False),
+        config=resolve(planned.config, "cpu"),
         numerics=planned.numerics,
         fingerprint="f" * 64,
         standin=None,

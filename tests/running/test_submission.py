@@ -33,7 +33,9 @@ def test_time_limits_are_read_as_sbatch_reads_them(text, minutes):
 
 def test_the_command_line_wins_over_the_users_file_and_that_over_the_suites(tmp_path):
     file = tmp_path / "mine.yaml"
-    file.write_text("defaults: {time: 4:00:00, partition: gpu, setup: [module load cuda]}\nheads: {vit: {gpus: 2}}\n")
+    file.write_text(
+        "defaults: {time: 4:00:00, memory: 32G, partition: gpu, setup: [module load cuda]}\nheads: {vit: {gpus: 2}}\n"
+    )
     table = ResourceTable(file, ["partition=long", "sbatch=--exclude=node7"])
     vit, cross = table.of("vit"), table.of("transformer_cross")
     assert (vit.time, vit.partition, vit.gpus, vit.cpus) == ("4:00:00", "long", 2, 8)
@@ -78,7 +80,7 @@ class Task:
 
 def arrays_of(sizes: dict[str, int], array_size: int, max_parallel: int | None = None):
     tasks = [Task(number, head) for head, count in sizes.items() for number in range(count)]
-    return plan_arrays(tasks, lambda head: Resources(time=head), array_size, max_parallel)
+    return plan_arrays(tasks, lambda task: Resources(time=task.config.head), array_size, max_parallel)
 
 
 def test_a_class_of_resources_is_an_array_and_the_limit_splits_it():

@@ -70,7 +70,7 @@ def test_status_asks_slurm_by_number(as_nobody, tmp_path):
     cell = plan(load_study("table2"), load_preset("tiny"), {}, ["TransMatcher small"])[0]
     folder = own / "results" / "runs" / "a-run"
     folder.mkdir(parents=True)
-    config = resolve(cell.config, "cpu", bf16=False)
+    config = resolve(cell.config, "cpu")
     write_started(folder, Started(label=cell.label, config=config, numerics=cell.numerics))
     write_job(folder, Job(cluster="slurm", name="b-1", index=0, folder=str(tmp_path), submitted=1.0))
     found = call("status", *SELECT, PATH=f"{squeue.parent}:{os.environ['PATH']}")

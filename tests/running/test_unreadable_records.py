@@ -11,8 +11,9 @@ from bench.journal.record import RECORD, STARTED
 from bench.running import cell, runner
 from bench.running.ledger import Ledger
 from bench.running.outcome import outcome_after
-from bench.running.preflight import RunOptions, local_target, preflight
+from bench.running.preflight import RunOptions, preflight
 from bench.running.submission import sort_tasks
+from bench.running.targets import local_target
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan
 

@@ -36,7 +36,7 @@ def test_a_folder_and_a_file_that_cannot_be_read_are_told_apart(tmp_path):
 
 def test_the_planned_file_must_be_the_one_that_is_read(weights):
     planned = cell(weights)
-    config = resolve(planned.config, "cpu", bf16=False)
+    config = resolve(planned.config, "cpu")
     model = Matcher(config, "cosine", weights)
     assert config.backbone.weights == f"sha256:{model.backbone.weights_sha256}"
     torch.save(build_backbone("resnet18", "b").stages.state_dict(), weights)

@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.running.jobs import Entry, Job
-from slurm import queue
+from slurm import asking, queue
 
 JOB = Job(cluster="slurm", name="b-1", index=0, folder="/tmp", submitted=time.time())
 
@@ -26,7 +26,7 @@ JOB = Job(cluster="slurm", name="b-1", index=0, folder="/tmp", submitted=time.ti
 )
 def test_what_went_wrong_is_one_sentence(played_slurm, monkeypatch, squeue, words):
     played_slurm(squeue=squeue)
-    monkeypatch.setattr(queue.ask, "__kwdefaults__", {"patience": 0.2})
+    monkeypatch.setattr(asking.ask, "__kwdefaults__", {"patience": 0.2, "insist": 0.0})
     with pytest.raises(UserError, match=words.replace(".", r"\.")):
         queue.queue()
 

@@ -8,8 +8,9 @@ import variants
 from bench.config import HELD_OUT, digest, parse_overrides
 from bench.errors import UserError
 from bench.study.definition import load_preset, load_study, preset_names
-from bench.study.plan import cell_id, parse_seeds, plan, request_key, resolve
+from bench.study.plan import cell_id, plan, request_key, resolve
 from bench.study.plan import tests_of as sets_of
+from bench.study.seeds import parse_seeds
 
 
 def cells(study="table2", preset=None, overrides=(), **choice):
@@ -17,7 +18,7 @@ def cells(study="table2", preset=None, overrides=(), **choice):
 
 
 def identity(cell, fingerprint="f"):
-    return cell_id(resolve(cell.config, "cpu", False), cell.numerics, fingerprint)
+    return cell_id(resolve(cell.config, "cpu"), cell.numerics, fingerprint)
 
 
 def test_table_2_is_nine_rows_at_the_papers_sizes_with_four_seeds():
@@ -101,7 +102,7 @@ def test_seed_data_and_numerics_change_the_id(monkeypatch):
     zero, one = cells(select=["ViT"], seeds=[0, 1])
     assert len({identity(zero), identity(one), identity(zero, "other")}) == 3
     before = identity(zero)
-    monkeypatch.setattr("bench.study.plan.TRAINER_NUMERICS", 99)
+    monkeypatch.setattr("bench.study.numerics.TRAINER_NUMERICS", 99)
     assert identity(cells(select=["ViT"], seeds=[0])[0]) != before
 
 
@@ -113,14 +114,17 @@ def test_a_default_said_aloud_is_the_same_run():
 
 def test_keys_that_are_younger_than_ids_are_in_them_only_where_set():
     plain = cells(select=["ViT"], seeds=[0])[0]
-    for key in ("sampled_persons", "held_out_persons"):
-        said = cells(select=["ViT"], seeds=[0], overrides=[f"training.{key}=null"])[0]
-        other = cells(select=["ViT"], seeds=[0], overrides=[f"training.{key}=100"])[0]
-        assert identity(plain) == identity(said) != identity(other)
     values = plain.config.model_dump(mode="json")
-    for key in ("sampled_persons", "held_out_persons"):
-        del values["training"][key]
-    config = resolve(plain.config, "cpu", False)
+    for name in ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib"):
+        said = cells(select=["ViT"], seeds=[0], overrides=[f"{name}=null"])[0]
+        other = cells(select=["ViT"], seeds=[0], overrides=[f"{name}=100"])[0]
+        assert identity(plain) == identity(said) != identity(other)
+        group, key = name.split(".")
+        del values[group][key]
+    compiled = cells(select=["ViT"], seeds=[0], overrides=["training.compile=true"])[0]
+    assert identity(plain) != identity(compiled)
+    del values["tf32"], values["training"]["compile"]
+    config = resolve(plain.config, "cpu")
     values["training"]["precision"], values["threads"] = config.training.precision, config.threads
     whole = {"config": values, "numerics": plain.numerics, "fingerprint": "f" * 64}
     assert cell_id(config, plain.numerics, "f" * 64).endswith(digest(whole)[:12])
@@ -136,10 +140,10 @@ def test_runs_that_hold_persons_out_are_tested_on_them_alone_unless_others_are_a
 
 def test_auto_and_what_it_resolves_to_are_the_same_request():
     cell = cells(seeds=[0])[0]
-    assert request_key(cell.config) == request_key(resolve(cell.config, "cuda", True))
-    assert resolve(cell.config, "cuda", True).training.precision == "bf16"
-    assert resolve(cell.config, "cuda", False).training.precision == "fp16"
-    assert resolve(cell.config, "cpu", False).training.precision == "fp32"
+    assert request_key(cell.config) == request_key(resolve(cell.config, "cuda", "bf16"))
+    assert resolve(cell.config, "cuda", "bf16").training.precision == "bf16"
+    assert resolve(cell.config, "cuda", "fp16").training.precision == "fp16"
+    assert resolve(cell.config, "cpu").training.precision == "fp32"
 
 
 def test_no_path_enters_the_id(tmp_path):

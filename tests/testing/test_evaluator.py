@@ -9,9 +9,9 @@ import torch
 from bench.config import Evaluation
 from bench.errors import CellFailed
 from bench.network.matcher import Matcher
+from bench.testing.blocks import block_shape, score_all
 from bench.testing.evaluator import evaluate, pixel_baseline
 from bench.testing.metrics import rank_metrics
-from bench.testing.scoring import block_shape, score_all
 from variants._laws import make, maps
 
 

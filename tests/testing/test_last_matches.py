@@ -61,4 +61,4 @@ def test_a_half_done_test_of_an_earlier_version_is_done_anew(tmp_path):
     with np.load(partial.path) as file:
         older = {name: file[name] for name in file if name != "last_rank"}
     np.savez(partial.path, **older)
-    assert partial.load() == (0, None, {}, None)
+    assert partial.load() == (0, None, {})

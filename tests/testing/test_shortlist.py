@@ -11,8 +11,8 @@ import pytest
 from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.errors import CellFailed
-from bench.testing.evaluator import rank_chunk
 from bench.testing.metrics import QueryRanks
+from bench.testing.ranking import rank_chunk
 from bench.testing.shortlist import ROWS, TwoOrders, lengths, rank_shortlists
 
 

@@ -129,15 +129,15 @@ def test_a_symmetric_head_needs_no_second_scores_and_another_one_does(model_of, 
 def test_every_image_is_encoded_once_for_all_splits(request, model_of, monkeypatch, kind):
     dataset, images = request.getfixturevalue(kind)
     seen = np.zeros(len(images), dtype=int)
-    encode_all, calls = Matcher.encode_all, []
+    encode_batches, calls = Matcher.encode_batches, []
 
     def count(self, images, positions, *more):
         calls.append(len(positions))
         if len(calls) > 1:  # the first shows how large a representation is
             np.add.at(seen, positions, 1)
-        return encode_all(self, images, positions, *more)
+        return encode_batches(self, images, positions, *more)
 
-    monkeypatch.setattr(Matcher, "encode_all", count)
+    monkeypatch.setattr(Matcher, "encode_batches", count)
     evaluate(model_of(ASYMMETRIC), dataset, images, Evaluation())
     assert seen.tolist() == [1] * len(images)
 

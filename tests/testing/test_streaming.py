@@ -13,8 +13,8 @@ from bench.config import Evaluation
 from bench.errors import CellFailed, UserError
 from bench.network.matcher import Matcher
 from bench.progress import Progress
-from bench.testing import evaluator, scoring
 from bench.testing import memory_budget as budgeting
+from bench.testing import ranking, scoring
 from bench.testing.evaluator import evaluate
 from bench.testing.memory_budget import Work, plan_scoring
 from bench.testing.spill import SpilledRepr
@@ -49,23 +49,23 @@ def settings_of(monkeypatch):
 def encoded(monkeypatch) -> np.ndarray:
     """How many times each of the 48 images was encoded, but for the first call: it shows a representation's size."""
     seen = np.zeros(48, dtype=int)
-    encode_all, first = Matcher.encode_all, [True]
+    encode_batches, first = Matcher.encode_batches, [True]
 
-    def count(self, images, positions, batch, kind="float32", known=None, after=None):
+    def count(self, images, positions, batch, kind="float32"):
         if first:
             assert len(positions) == first.pop()
         else:
-            np.add.at(seen, positions[len(known) if known is not None else 0 :], 1)
-        return encode_all(self, images, positions, batch, kind, known, after)
+            np.add.at(seen, positions, 1)
+        return encode_batches(self, images, positions, batch, kind)
 
-    monkeypatch.setattr(Matcher, "encode_all", count)
+    monkeypatch.setattr(Matcher, "encode_batches", count)
     return seen
 
 
 def interrupt_at(monkeypatch, chunk: int) -> list[int]:
     """Ranking dies at a chunk, once; returns the list of the first queries of the chunks ranked since."""
     ranked: list[int] = []
-    rank_chunk, left = evaluator.rank_chunk, [chunk]
+    rank_chunk, left = ranking.rank_chunk, [chunk]
 
     def die(data, scores, start, *more):
         if left and len(ranked) == left[0]:
@@ -74,7 +74,7 @@ def interrupt_at(monkeypatch, chunk: int) -> list[int]:
         ranked.append(start)
         return rank_chunk(data, scores, start, *more)
 
-    monkeypatch.setattr(evaluator, "rank_chunk", die)
+    monkeypatch.setattr(ranking, "rank_chunk", die)
     return ranked
 
 
@@ -230,7 +230,7 @@ def test_a_block_of_the_full_size_head_fits_its_budget(kernel):
     """
     code = """
 import torch
-from bench.testing.scoring import block_shape, score_all
+from bench.testing.blocks import block_shape, score_all
 from bench.stopwatch import peak_bytes, reset_peak
 from variants import build
 from variants._base import Repr

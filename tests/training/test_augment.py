@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from bench.config import Augmentation
-from bench.data.tensors import to_float
+from bench.data.tensors import as_float
 from bench.training.augment import Change, _crop, _jitter, _turn, apply_changes, augment, draw_change
 
 NOTHING = Change(2, 2, False, 0.0, 1.0, 1.0, 1.0, 0.0, (0, 1, 2, 3), 0, 0, 0)
@@ -129,7 +129,7 @@ def test_draws_stay_in_the_ranges_of_the_protocol():
 
 
 def test_an_image_is_changed_alike_in_whatever_batch_it_stands():
-    images = torch.rand(6, 3, 20, 10)
+    images = torch.randint(0, 256, (6, 3, 20, 10), dtype=torch.uint8)
     settings = Augmentation(pad=2)
     whole = augment(images, settings, seed=1, epoch=2, first_position=12)
     parts = [augment(images[i : i + 2], settings, seed=1, epoch=2, first_position=12 + i) for i in (0, 2, 4)]
@@ -143,14 +143,15 @@ def test_seed_epoch_and_position_each_change_the_draw():
 
 
 def test_the_input_is_not_written_to():
-    images = np.full((2, 3, 8, 8), 7, dtype=np.uint8)
-    augment(to_float(images, torch.device("cpu")), Augmentation(pad=1), 0, 0, 0)
-    assert (images == 7).all()
+    images = torch.full((2, 3, 8, 8), 7, dtype=torch.uint8)
+    augment(images, Augmentation(pad=1), 0, 0, 0)
+    assert images.eq(7).all()
     batch = torch.full((1, 3, 8, 8), 0.5)
-    augment(batch, Augmentation(pad=0, rotation=0), 0, 0, 0)
+    settings = Augmentation(pad=0, rotation=0)
+    apply_changes(batch, [draw_change(settings, 8, 8, 0, 0, 0)], settings.pad)
     assert batch.eq(0.5).all()
 
 
 def test_switched_off_it_returns_the_images():
-    images = torch.rand(2, 3, 8, 8)
-    assert torch.equal(augment(images, Augmentation(enabled=False), 0, 0, 0), images)
+    images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(augment(images, Augmentation(enabled=False), 0, 0, 0), as_float(images))

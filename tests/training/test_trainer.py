@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from cut_at import trainer_of
@@ -15,7 +14,8 @@ from bench.errors import CellFailed
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.record import CHECKPOINT, LOG
 from bench.network.matcher import Matcher
-from bench.training.trainer import Trainer, calibrate
+from bench.training.calibration import calibrate
+from bench.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
 
@@ -42,14 +42,14 @@ def test_an_interrupted_training_ends_with_the_same_bits(tiny_config, few_person
     config = tiny_config(training={"epochs": 2})
     whole = trainer_of(config, few_persons, tmp_path / "whole").run()
     cut = trainer_of(config, few_persons, tmp_path / "cut")
-    step = Trainer._step
+    step = Trainer.step
 
-    def die_in_the_second_epoch(self, epoch, *arguments):
-        if epoch == 1:
+    def die_in_the_second_epoch(self, batch, name):
+        if "epoch 2" in name:
             raise KeyboardInterrupt
-        return step(self, epoch, *arguments)
+        return step(self, batch, name)
 
-    monkeypatch.setattr(Trainer, "_step", die_in_the_second_epoch)
+    monkeypatch.setattr(Trainer, "step", die_in_the_second_epoch)
     with pytest.raises(KeyboardInterrupt):
         cut.run()
     monkeypatch.undo()
@@ -125,7 +125,7 @@ def test_a_diverging_training_fails_with_its_reason(tiny_config, few_persons, tm
     with torch.no_grad():
         trainer.model.head.norm.weight.fill_(torch.nan)
     with pytest.raises(CellFailed, match=r"diverged in step 1 \(epoch 1\)"):
-        trainer._step(0, 0, np.arange(8))
+        trainer.run()
 
 
 def test_calibration_sets_statistics_and_leaves_weights(tiny_config, few_persons):

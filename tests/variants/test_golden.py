@@ -162,7 +162,8 @@ def published_backbone_state(keys: np.ndarray) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_backbone_features_from_a_published_state_are_the_published_ones(golden, tmp_path):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_backbone_features_from_a_published_state_are_the_published_ones(golden, tmp_path, frozen):
     arrays = golden("resnet50_ibn_b")
     path = tmp_path / "weights.pth"
     torch.save(published_backbone_state(arrays["state_keys"]), path)
@@ -171,6 +172,7 @@ def test_backbone_features_from_a_published_state_are_the_published_ones(golden,
     images = images.reshape(2, 3, height, width)
     for cut in ("layer3", "layer2"):
         backbone = build_backbone("resnet50", ibn="b", cut=cut, neck=None, weights=path).eval()
+        backbone.freeze_batchnorm = frozen
         with torch.no_grad():
             found = backbone(images)
         if cut == "layer3":

@@ -13,33 +13,38 @@ from variants._base import Repr
 from variants.kernels import mlp, normed_mlp
 
 
-def layers(dtype: torch.dtype) -> tuple[nn.Linear, nn.BatchNorm1d, nn.Linear]:
+def layers(dtype: torch.dtype) -> nn.ModuleList:
+    """Norm of one channel, linear, norm, linear."""
     torch.manual_seed(4)
-    norm = nn.BatchNorm1d(12)
-    for tensor in (norm.weight, norm.bias, norm.running_mean):
-        nn.init.normal_(tensor)
-    norm.running_var.uniform_(0.5, 2)
-    return nn.Linear(7, 12).to(dtype), norm.to(dtype), nn.Linear(12, 1).to(dtype)
+    norms = nn.BatchNorm1d(1), nn.BatchNorm1d(12)
+    for norm in norms:
+        for tensor in (norm.weight, norm.bias, norm.running_mean):
+            nn.init.normal_(tensor)
+        norm.running_var.uniform_(0.5, 2)
+    return nn.ModuleList((norms[0], nn.Linear(7, 12), norms[1], nn.Linear(12, 1))).to(dtype)
 
 
-def results(function, rows: Tensor, parts: tuple[nn.Module, ...]) -> list[Tensor]:
+def as_modules(rows: Tensor, parts: nn.ModuleList) -> Tensor:
+    return parts[3](parts[2](parts[1](parts[0](rows[:, None])[:, 0])).relu())
+
+
+def results(function, rows: Tensor, parts: nn.ModuleList) -> list[Tensor]:
     """Output, gradients of rows and of all parameters, and the norm's buffers afterwards."""
     rows = rows.clone().requires_grad_()
     found = function(rows)
     (found * torch.linspace(-1, 2, len(found), dtype=found.dtype)[:, None]).sum().backward()
-    modules = nn.ModuleList(parts)
-    return [found, rows.grad, *(p.grad for p in modules.parameters()), *modules.buffers()]
+    return [found, rows.grad, *(p.grad for p in parts.parameters()), *parts.buffers()]
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("count", [2, 50, 203])
 def test_blocks_give_the_numbers_of_the_modules(training, count, monkeypatch):
     monkeypatch.setattr(mlp, "BLOCK_ENTRIES", 40 * 12)
-    parts = nn.ModuleList(layers(torch.float64)).train(training)
+    parts = layers(torch.float64).train(training)
     twins = copy.deepcopy(parts)
     rows = 3 + torch.randn(count, 7, dtype=torch.float64)
     ours = results(lambda x: normed_mlp(x, None, *parts), rows, parts)
-    theirs = results(lambda x: twins[2](twins[1](twins[0](x)).relu()), rows, twins)
+    theirs = results(lambda x: as_modules(x, twins), rows, twins)
     for found, expected in zip(ours, theirs, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
@@ -47,18 +52,18 @@ def test_blocks_give_the_numbers_of_the_modules(training, count, monkeypatch):
 def test_without_a_momentum_statistics_are_the_mean_over_batches():
     parts = layers(torch.float64)
     twins = copy.deepcopy(parts)
-    parts[1].momentum = twins[1].momentum = None
-    for norm in (parts[1], twins[1]):
+    for norm in (parts[0], parts[2], twins[0], twins[2]):
+        norm.momentum = None
         norm.reset_running_stats()
     for _ in range(3):
         rows = torch.randn(9, 7, dtype=torch.float64)
-        normed_mlp(rows, None, *parts), twins[1](twins[0](rows))
+        normed_mlp(rows, None, *parts), as_modules(rows, twins)
     for found, expected in zip(parts[1].buffers(), twins[1].buffers(), strict=True):
         torch.testing.assert_close(found, expected)
 
 
 def test_counts_stand_for_repeated_rows():
-    parts = nn.ModuleList(layers(torch.float64))
+    parts = layers(torch.float64)
     twins = copy.deepcopy(parts)
     rows = torch.randn(30, 7, dtype=torch.float64)
     counts = torch.randint(1, 4, (30,))

@@ -1,34 +1,58 @@
 """Similarities of all positions of two images, reduced to their maxima (paper, Eq. 5 to 7 and B.1).
 
 Letters: Q queries, G gallery images, T positions of an image, d width. The operator is registered with
-torch.library, so torch.compile keeps it whole. It runs compiled on a CPU (`native`), as a Triton kernel on a GPU
-(`maxima_triton`), and in plain PyTorch elsewhere; all of them save only the positions of the maxima for the backward
-pass, which is sparse.
+torch.library, so torch.compile keeps it whole. It runs compiled on a CPU (`native`), as Triton kernels on a GPU
+(`maxima_triton`), and in plain PyTorch elsewhere; all of them save only the maxima and their positions for the
+backward pass, which is sparse.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from variants._base import Product
-from variants.kernels import native, plain
+from variants.kernels.choice import path
 from variants.kernels.plain import accumulation_dtype
 
 MOST_POSITIONS = 2**15 - 1
 """Positions of maxima are kept in 16 bits."""
 
+Float32Products = Literal["ieee", "tf32x3"]
+_float32_products: Float32Products = "ieee"
 
-def maxima(query: Tensor, gallery: Tensor, prior: Tensor | None = None) -> Tensor:
+
+@contextmanager
+def float32_products(kind: Float32Products) -> Iterator[None]:
+    """Within it `maxima` of float32 images on a GPU takes its products so, in all threads of the process.
+
+    "ieee": each product and sum in float32, without tensor cores. "tf32x3": on tensor cores, each factor split into
+    two numbers of 11 significant bits, of whose four products the smallest is left out: a product is right to about
+    2^-21 of itself, where "ieee" gives 2^-24. Other devices and dtypes do not ask. Raises ValueError for another kind.
+    """
+    global _float32_products
+    if kind not in ("ieee", "tf32x3"):
+        raise ValueError(f"float32 products are ieee or tf32x3, not {kind!r}")
+    before, _float32_products = _float32_products, kind
+    try:
+        yield
+    finally:
+        _float32_products = before
+
+
+def maxima(query: Tensor, gallery: Tensor, prior: Tensor | None = None, *, symmetric_prior: bool = False) -> Tensor:
     """For each position of one image, the best similarity to any position of the other, in both directions.
 
     query [Q, T, d], gallery [G, T, d] of one dtype: float32, bfloat16, float16 (products summed in float32) or
     float64; prior [T, T] or None: a weight for each (query position, gallery position). Returns [Q, G, 2, T] in
-    the dtype of the images: [:, :, 0] for each query position over all gallery positions, [:, :, 1] the reverse.
-    `gallery is query` takes half of the products, with the same results. Under autocast the images are cast as for
-    a matrix product, and maxima come in float32, as they were summed.
+    the dtype that products are summed in: [:, :, 0] for each query position over all gallery positions, [:, :, 1]
+    the reverse. `gallery is query` takes half of the products, with the same results; with a prior that is the same
+    when transposed, which `symmetric_prior` says and a GPU believes, half of the maxima, too. Under autocast the
+    images are cast as for a matrix product.
 
     Of equal similarities the first position gets the gradient; a NaN similarity makes its maxima NaN. On a CPU
     results are the same to the last bit whatever the number of threads. Raises ValueError if a side is empty or
@@ -37,11 +61,13 @@ def maxima(query: Tensor, gallery: Tensor, prior: Tensor | None = None) -> Tenso
     _check(query, gallery, prior)
     same = gallery is query
     device = query.device.type
-    mixed = torch.is_autocast_enabled(device) and query.dtype != torch.float64
-    if mixed:
+    if torch.is_autocast_enabled(device) and query.dtype != torch.float64:
         query = query.to(torch.get_autocast_dtype(device))
         gallery = query if same else gallery.to(query.dtype)
-    return _maxima(query, None if same else gallery, prior, not mixed)[0]
+    parts = (query, gallery, prior)
+    learns = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in parts)
+    symmetric = symmetric_prior or prior is None
+    return _maxima(query, None if same else gallery, prior, symmetric, learns, _float32_products)[0]
 
 
 def maxima_products(queries: int, gallery: int, tokens: int, width: int, same: bool = False) -> list[Product]:
@@ -56,15 +82,6 @@ def maxima_bytes(tokens: int) -> int:
     Similarities come and go in small blocks.
     """
     return 4 * 12 * tokens
-
-
-def kernel_name(device: torch.device) -> str:
-    """What runs the operator on a device: "compiled" (a CPU's), "triton" or "plain"."""
-    if native.forced() == "plain":
-        return "plain"
-    if device.type == "cuda":
-        return "triton"
-    return "compiled" if device.type == "cpu" and native.library() is not None else "plain"
 
 
 def _check(query: Tensor, gallery: Tensor, prior: Tensor | None) -> None:
@@ -83,59 +100,69 @@ def _check(query: Tensor, gallery: Tensor, prior: Tensor | None) -> None:
 
 
 @torch.library.custom_op("pairbench::maxima", mutates_args=())
-def _maxima(query: Tensor, gallery: Tensor | None, prior: Tensor | None, rounded: bool) -> tuple[Tensor, Tensor]:
-    """Maxima and their positions, both [Q, G, 2, T]; gallery None stands for the query itself.
-
-    Maxima are `rounded` to the dtype of the images, or come in the one that products are summed in.
-    """
-    best, at = _path(query).forward(query, query if gallery is None else gallery, prior)
-    return best.to(query.dtype) if rounded else best, at
+def _maxima(
+    query: Tensor, gallery: Tensor | None, prior: Tensor | None, symmetric: bool, positions: bool, products: str
+) -> tuple[Tensor, Tensor]:
+    """Maxima and, if `positions` are wanted, these, both [Q, G, 2, T]; gallery None stands for the query itself."""
+    other = query if gallery is None else gallery
+    best, at = path(query.device, query.dtype).forward(query, other, prior, symmetric, positions, products)
+    return best, query.new_empty(0, dtype=torch.int16) if at is None else at
 
 
 @torch.library.custom_op("pairbench::maxima_backward", mutates_args=())
 def _maxima_backward(
-    grad: Tensor, at: Tensor, query: Tensor, gallery: Tensor | None, prior: Tensor | None
+    grad: Tensor,
+    best: Tensor | None,
+    at: Tensor,
+    query: Tensor,
+    gallery: Tensor | None,
+    prior: Tensor | None,
+    symmetric: bool,
 ) -> list[Tensor]:
-    """Gradients of those of query, gallery and prior that are not None."""
+    """Gradients of those of query, gallery and prior that are not None; with a prior it needs the maxima `best`."""
     other = query if gallery is None else gallery
-    to_query, to_gallery, to_prior = _path(query).backward(grad, at, query, other, prior)
+    to_query, to_gallery, to_prior = path(query.device, query.dtype).backward(
+        grad, best, at, query, other, prior, symmetric
+    )
     if gallery is None and to_gallery is not None:
         to_query = to_query + to_gallery
     grads = ((to_query, query), (to_gallery, gallery), (to_prior, prior))
     return [found.to(part.dtype) for found, part in grads if part is not None]
 
 
-def _path(query: Tensor) -> ModuleType:
-    """The module whose `forward` and `backward` run for tensors like this one."""
-    name = kernel_name(query.device) if query.device.type != "cuda" or query.dtype != torch.float64 else "plain"
-    if name == "triton":
-        from variants.kernels import maxima_triton
-
-        return maxima_triton
-    return native if name == "compiled" else plain
-
-
 @_maxima.register_fake
-def _(query: Tensor, gallery: Tensor | None, prior: Tensor | None, rounded: bool) -> tuple[Tensor, Tensor]:
+def _(
+    query: Tensor, gallery: Tensor | None, prior: Tensor | None, symmetric: bool, positions: bool, products: str
+) -> tuple[Tensor, Tensor]:
     shape = (query.shape[0], query.shape[0] if gallery is None else gallery.shape[0], 2, query.shape[1])
-    dtype = query.dtype if rounded else accumulation_dtype(query.dtype)
-    return query.new_empty(shape, dtype=dtype), query.new_empty(shape, dtype=torch.int16)
+    best = query.new_empty(shape, dtype=accumulation_dtype(query.dtype))
+    return best, query.new_empty(shape if positions else 0, dtype=torch.int16)
 
 
 @_maxima_backward.register_fake
-def _(grad: Tensor, at: Tensor, query: Tensor, gallery: Tensor | None, prior: Tensor | None) -> list[Tensor]:
+def _(
+    grad: Tensor,
+    best: Tensor | None,
+    at: Tensor,
+    query: Tensor,
+    gallery: Tensor | None,
+    prior: Tensor | None,
+    symmetric: bool,
+) -> list[Tensor]:
     return [part.new_empty(part.shape) for part in (query, gallery, prior) if part is not None]
 
 
 def _save(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(output[1], *inputs[:3])
+    query, gallery, prior, ctx.symmetric, *_ = inputs
+    best, at = output
+    ctx.mark_non_differentiable(at)
+    ctx.save_for_backward(None if prior is None else best, at, query, gallery, prior)
 
 
 def _differentiate(ctx, grad: Tensor, _: object) -> tuple[Tensor | None, ...]:
-    at, *inputs = ctx.saved_tensors
-    grads = iter(_maxima_backward(grad, at, *inputs))
-    return *(None if part is None else next(grads) for part in inputs), None
+    best, at, *inputs = ctx.saved_tensors
+    grads = iter(_maxima_backward(grad, best, at, *inputs, ctx.symmetric))
+    return *(None if part is None else next(grads) for part in inputs), None, None, None
 
 
 _maxima.register_autograd(_differentiate, setup_context=_save)

@@ -112,7 +112,7 @@ template <class A> struct Reduction {
       }
       for (int lane = 0; lane < S::kLanes && left + lane < T; ++lane) {
         column_best[left + lane] = top[lane];
-        column_at[left + lane] = int16_t(top_at[lane]);
+        if (column_at) column_at[left + lane] = int16_t(top_at[lane]);
       }
     }
   }
@@ -129,7 +129,7 @@ template <class A> struct Reduction {
         if (larger || (same && where[lane] < top_at)) top = value[lane], top_at = where[lane];
       }
       out_best[t] = top;
-      out_at[t] = int16_t(top_at);
+      if (out_at) out_at[t] = int16_t(top_at);
     }
   }
 
@@ -153,30 +153,30 @@ template <class F> struct Pairs {
   int64_t T, G, steps, stride;
   const A *prior, *turned;  // padded; `turned`, the transposed prior, only where the mirrored pair needs its own pass
   A* best;
-  int16_t* at;
+  int16_t* at;  // null where nobody wants positions
 
   // Maxima of query image i and gallery image j, and of the mirrored pair if `mirror`.
   void one(const Packed* a, const Packed* b, int64_t i, int64_t j, bool mirror, A* values, Reduction<A>& ours,
            Reduction<A>& theirs) const {
     A* out = best + (i * G + j) * 2 * T;
-    int16_t* out_at = at + (i * G + j) * 2 * T;
+    int16_t* out_at = at ? at + (i * G + j) * 2 * T : nullptr;
     A* other = best + (j * G + i) * 2 * T;
-    int16_t* other_at = at + (j * G + i) * 2 * T;
+    int16_t* other_at = at ? at + (j * G + i) * 2 * T : nullptr;
     const bool twice = mirror && turned;
     ours.start();
     if (twice) theirs.start();
     for (int64_t first = 0; first < T; first += S::kPanel, b += steps * S::kPanel) {
       for (int64_t row = 0; row < T; row += kRows)
         multiply<F>(a + row * steps, b, steps, values + row * S::kPanel);
-      reduce(ours, values, first, prior, out + T, out_at + T);
+      reduce(ours, values, first, prior, out + T, at ? out_at + T : nullptr);
       if (twice) reduce(theirs, values, first, turned, other, other_at);
     }
     ours.finish(out, out_at);
     if (twice) {
-      theirs.finish(other + T, other_at + T);
+      theirs.finish(other + T, at ? other_at + T : nullptr);
     } else if (mirror) {
       std::rotate_copy(out, out + T, out + 2 * T, other);
-      std::rotate_copy(out_at, out_at + T, out_at + 2 * T, other_at);
+      if (at) std::rotate_copy(out_at, out_at + T, out_at + 2 * T, other_at);
     }
   }
 
@@ -188,7 +188,7 @@ template <class F> struct Pairs {
   }
 };
 
-// prior [T, T] or null -> best, at [Q, G, 2, T]. With `same` each product serves the mirrored pair too.
+// prior [T, T] or null -> best and, unless null, at [Q, G, 2, T]. With `same` each product serves the mirrored pair too.
 template <class F>
 void forward(const Task& task, const typename F::In* query, const typename F::In* gallery,
              const typename F::Acc* prior, typename F::Acc* best, int16_t* at) {

@@ -17,18 +17,30 @@ from variants.kernels import plain
 backward = plain.backward
 
 
-def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
+def match_one_pair(device: torch.device) -> None:
+    """Launch what a run launches, for one pair of images."""
+    forward(*torch.ones(2, 1, 16, 16, device=device), None)
+
+
+def forward(
+    query: Tensor,
+    gallery: Tensor,
+    prior: Tensor | None,
+    symmetric: bool = False,
+    positions: bool = True,
+    products: str = "ieee",
+) -> tuple[Tensor, Tensor]:
     """As `plain.forward`, for float32, bfloat16 and float16."""
     same = gallery is query
     query, gallery = query.contiguous(), gallery.contiguous()
-    (queries, positions, width), images = query.shape, len(gallery)
-    best = torch.empty(queries, images, 2, positions, dtype=torch.float32, device=query.device)
+    (queries, length, width), images = query.shape, len(gallery)
+    best = torch.empty(queries, images, 2, length, dtype=torch.float32, device=query.device)
     at = torch.empty(best.shape, dtype=torch.int16, device=query.device)
     weight = query if prior is None else prior.float().contiguous()
-    side = min(64, max(16, triton.next_power_of_2(positions)))
+    side = min(64, max(16, triton.next_power_of_2(length)))
     depth = min(64 if query.element_size() == 2 else 32, max(16, triton.next_power_of_2(width)))
     _maxima_kernel[(queries * images,)](
-        query, gallery, weight, best, at, images, positions, width, prior is not None, same, side, depth
+        query, gallery, weight, best, at, images, length, width, prior is not None, same, side, depth
     )  # fmt: skip
     return best, at
 

@@ -124,7 +124,14 @@ def takes(dtype: torch.dtype) -> bool:
     return hasattr(library(), f"maxima_forward_{_name(dtype)}")
 
 
-def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
+def forward(
+    query: Tensor,
+    gallery: Tensor,
+    prior: Tensor | None,
+    symmetric: bool = False,
+    positions: bool = True,
+    products: str = "ieee",
+) -> tuple[Tensor, Tensor | None]:
     """As `plain.forward`. Computes half of the products if `gallery is query`."""
     same = gallery is query
     dtype = accumulation_dtype(query.dtype)
@@ -132,14 +139,20 @@ def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tenso
     gallery = query if same else _dense(gallery.to(query.dtype))
     prior = None if prior is None else prior.to(dtype).contiguous()
     best = torch.empty(len(query), len(gallery), 2, query.shape[1], dtype=dtype)
-    at = torch.empty(best.shape, dtype=torch.int16)
+    at = torch.empty(best.shape, dtype=torch.int16) if positions else None
     function = getattr(library(), f"maxima_forward_{_name(query.dtype)}")
     function(_task(query, gallery, prior, same), *map(_pointer, (query, gallery, prior, best, at)))
     return best, at
 
 
 def backward(
-    grad: Tensor, at: Tensor, query: Tensor, gallery: Tensor, prior: Tensor | None
+    grad: Tensor,
+    best: Tensor | None,
+    at: Tensor,
+    query: Tensor,
+    gallery: Tensor,
+    prior: Tensor | None,
+    symmetric: bool = False,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """As `plain.backward`; if `gallery is query`, the gradient of both roles comes first and None for gallery."""
     same = gallery is query
@@ -158,6 +171,7 @@ def backward(
 
 
 def _task(query: Tensor, gallery: Tensor, prior: Tensor | None, same: bool) -> object:
+    # A prior told to be symmetric may not be so to the last bit: a CPU's vectors and what is left over round apart.
     symmetric = prior is None or torch.equal(prior, prior.T)
     sizes = (len(query), len(gallery), *query.shape[1:], query.stride(0), gallery.stride(0))
     return ctypes.byref(_Task(*sizes, same, symmetric, torch.get_num_threads()))

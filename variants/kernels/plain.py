@@ -43,17 +43,25 @@ def aligned(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tenso
     return torch.stack([found.values for found in both], dim=1), torch.stack([found.indices for found in both], dim=1)
 
 
-def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
-    """query [Q, T, d], gallery [G, T, d], prior [T, T] -> maxima [Q, G, 2, T] and their positions, int16.
+def forward(
+    query: Tensor,
+    gallery: Tensor,
+    prior: Tensor | None,
+    symmetric: bool = False,
+    positions: bool = True,
+    products: str = "ieee",
+) -> tuple[Tensor, Tensor | None]:
+    """query [Q, T, d], gallery [G, T, d], prior [T, T] -> maxima [Q, G, 2, T] and their positions, int16, if wanted.
 
-    Maxima come in the dtype that products are summed in.
+    Maxima come in the dtype that products are summed in. `symmetric` says that the prior is the same when transposed
+    (or None), and `products` how float32 products are taken on tensor cores; both may be left unused.
     """
-    (queries, positions, _), images = query.shape, len(gallery)
+    (queries, length, _), images = query.shape, len(gallery)
     dtype = accumulation_dtype(query.dtype)
-    best = torch.empty(queries, images, 2, positions, dtype=dtype, device=query.device)
-    at = torch.empty(best.shape, dtype=torch.int16, device=query.device)
+    best = torch.empty(queries, images, 2, length, dtype=dtype, device=query.device)
+    at = torch.empty(best.shape, dtype=torch.int16, device=query.device) if positions else None
     weight = None if prior is None else prior.to(dtype)
-    side = block_images(positions, best.element_size())
+    side = block_images(length, best.element_size())
     same = gallery is query
     with torch.autocast(query.device.type, enabled=False):
         for top in range(0, queries, side):
@@ -63,28 +71,40 @@ def forward(query: Tensor, gallery: Tensor, prior: Tensor | None) -> tuple[Tenso
                 block = torch.einsum("qtd,gsd->qgts", query[rows].to(dtype), gallery[columns].to(dtype))
                 if same and left > top:  # pairs (j, i), whose query positions are the block's last axis
                     turned = block if weight is None else block * weight.T
-                    _reduce(turned, (2, 3), best[columns, rows].transpose(0, 1), at[columns, rows].transpose(0, 1))
+                    _reduce(turned, (2, 3), best, at, (columns, rows))
                 if weight is not None:
                     block *= weight
-                _reduce(block, (3, 2), best[rows, columns], at[rows, columns])
+                _reduce(block, (3, 2), best, at, (rows, columns))
     return best, at
 
 
-def _reduce(block: Tensor, axes: tuple[int, int], best: Tensor, at: Tensor) -> None:
-    """Maxima over an axis of [q, g, T, T] for each direction, and their first positions, into [q, g, 2, T]."""
+def _reduce(block: Tensor, axes: tuple[int, int], best: Tensor, at: Tensor | None, pairs: tuple[slice, slice]) -> None:
+    """Maxima over an axis of a block for each direction, and their first positions, into `pairs` of [Q, G, 2, T].
+
+    The block's first two axes are the images of `pairs`, in whichever order.
+    """
+    turned = axes[0] < axes[1]
     for direction, axis in enumerate(axes):
         found = block.max(dim=axis)  # the first of equals; NaN if there is one
-        best[:, :, direction] = found.values
-        at[:, :, direction] = found.indices
+        best[*pairs, direction] = found.values.transpose(0, 1) if turned else found.values
+        if at is not None:
+            at[*pairs, direction] = (found.indices.transpose(0, 1) if turned else found.indices).to(at.dtype)
 
 
 def backward(
-    grad: Tensor, at: Tensor, query: Tensor, gallery: Tensor, prior: Tensor | None
+    grad: Tensor,
+    best: Tensor | None,
+    at: Tensor,
+    query: Tensor,
+    gallery: Tensor,
+    prior: Tensor | None,
+    symmetric: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Gradients of query, gallery and prior for `grad` and `at` [Q, G, 2, T], in the dtype products are summed in.
 
     Sparse: each maximum sends its gradient to one query row, one gallery row and one prior entry. On a GPU the
-    order in which they are added up is not fixed.
+    order in which they are added up is fixed under torch.use_deterministic_algorithms alone. The maxima `best` and
+    `symmetric`, as for `forward`, may be left unused.
     """
     dtype = accumulation_dtype(query.dtype)
     grad_query = torch.zeros(query.shape, dtype=dtype, device=query.device)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.computing import compute_as_runs_do
 from bench.data.images import decode
 from bench.errors import CellFailed, UserError
 from bench.network.matcher import Matcher
@@ -71,6 +72,7 @@ def _of_head(name: str, head: TestedHead, queries: Sequence[int], root: Path, fo
         model, _ = load_network(
             folder, device, str(file) if head.record.config.head_digest and file.is_file() else None
         )
+        compute_as_runs_do(model.device, tf32=head.record.config.tf32)
     except (UserError, CellFailed) as fault:
         return HeadMatches(f"{name}: its network cannot be had ({one_line(str(fault))}).")
     if not model.head.offers_local_matches:
