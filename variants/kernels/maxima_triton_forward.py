@@ -109,7 +109,7 @@ def _reduce_rows(
     tiles, best, at, into, mirror, top, left, length: tl.constexpr, keep: tl.constexpr, mirrored: tl.constexpr,
     side: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
 ):  # fmt: skip
-    """Maxima of each query position over the gallery positions of these tiles and, stored before, of those on the left.
+    """Maxima of each query position over the gallery positions of these tiles and, stored before, those on the left.
 
     They go to `into`, and if `mirrored` to `mirror`, too.
     """
@@ -155,7 +155,7 @@ def _reduce_columns(
     tiles, places, best, at, into, mirror, left, end, keep: tl.constexpr,
     mirrored: tl.constexpr, side: tl.constexpr, columns: tl.constexpr,
 ):  # fmt: skip
-    """Maxima of each gallery position before `end` over all query positions: to `into`, if `mirrored` also to `mirror`."""
+    """Maxima of each gallery position before `end` over all query positions, `into` one place or two (`mirrored`)."""
     lane = tl.arange(0, side)
     for column in tl.static_range(columns):
         s = left + column * side + lane
