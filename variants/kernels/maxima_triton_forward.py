@@ -109,7 +109,7 @@ def _reduce_rows(
     tiles, best, at, into, mirror, top, left, length: tl.constexpr, keep: tl.constexpr, mirrored: tl.constexpr,
     side: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
 ):  # fmt: skip
-    """Maxima of each query position over the gallery positions of these tiles and, stored before, of those on the left.
+    """Maxima of each query position over the gallery positions of these tiles and, stored before, those on the left.
 
     They go to `into`, and if `mirrored` to `mirror`, too.
     """
