@@ -26,7 +26,7 @@ from bench.network.backbone import build_backbone
 from bench.progress import QUIET, Progress
 from bench.running.begun import as_begun
 from bench.running.cell import cache_folder
-from bench.running.targets import Target, check_cards, tell_assumptions
+from bench.running.targets import Target, check_cards, tell_assumptions, tell_of_full_cards
 from bench.running.task import CellTask
 from bench.running.trial import Footprint, footprint_of
 from bench.study.plan import Cell, cell_id, resolve, tests_of, threads_of
@@ -119,6 +119,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
         )
     _check_results(tasks, datasets)
     check_cards(tasks, targets)
+    tell_of_full_cards(tasks, targets, options.progress)
     footprints = [
         _footprint(cell.label, task.config, cell.head_path, task.device)
         for cell, task in zip(cells, tasks, strict=True)
