@@ -75,7 +75,7 @@ class Backbone(Settings):
     ibn: Literal["none", "a", "b"] = "b"
     cut: str = "layer3"
     weights: str | None = "imagenet"
-    """"imagenet", null (from scratch), or the path of a file with the published keys."""
+    """"imagenet", "standin" (`bench.starts`), null (from scratch), or the path of a file with the published keys."""
     batchnorm: Literal["frozen", "train"] = "frozen"
     """"frozen" keeps the running statistics of the weights [P]; "train" is for training from scratch [C]."""
 
@@ -126,7 +126,7 @@ class Training(Settings):
     other test sets are asked for. To choose options by. None: nobody [P]."""
     lr: float = Field(0.005, gt=0)
     backbone_lr: float = Field(0.0005, gt=0)
-    """Learning rate of the layers that start from ImageNet weights; from scratch `lr` holds for all."""
+    """Learning rate of the layers that start from weights; from scratch `lr` holds for all."""
     schedule: Literal["step", "onecycle"] = "step"
     decay_after: int = Field(10, ge=1, le=100_000)
     """"step": learning rates x `decay` after each this many epochs [P]."""
@@ -137,6 +137,9 @@ class Training(Settings):
     """Largest gradient norm of each of the two parameter groups [P, I]; null for no clipping."""
     precision: Precision | Literal["auto"] = "auto"
     """"auto" is resolved, before the run's id is made, to what the GPU computes in by itself; to fp32 elsewhere."""
+    compile: bool = False
+    """Whether training steps go through a compiled backbone, on a GPU with channels last. It changes last bits, takes a
+    C++ compiler, and some minutes at the start of a run [C]."""
     augmentation: Augmentation = Augmentation()
 
     @field_validator("clip", mode="before")

@@ -31,6 +31,7 @@ class Stream(IntEnum):
     HELD_OUT = 10
     EXAMPLE_PAIRS = 11
     DIFFERENT_PERSONS = 12
+    PRETRAINING = 13
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -43,6 +43,15 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _kept_start(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the preset tiny starts from is made once for all tests, in a cache of their own that other processes see."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    os.environ["TORCH_HOME"] = str(shared / "torch")
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder that holds the stand-in sets of size tiny, as `bench data standin` lays them out."""

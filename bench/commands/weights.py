@@ -1,4 +1,4 @@
-"""`bench weights`: fetch published ImageNet weights, and put others under the published names."""
+"""`bench weights`: fetch published ImageNet weights, rename those of others, make the start of small presets."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from pathlib import Path
 from bench.architectures import ARCHITECTURES
 from bench.commands.common import example, file_or_folder
 from bench.config import one_of
+from bench.environment import cpus
 from bench.errors import UserError
+from bench.progress import Progress
+from bench.starts import STARTS
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command to the parser of `bench`."""
     parser = subparsers.add_parser(
         "weights",
-        help="fetch published ImageNet weights into the cache, convert others",
-        epilog=example("bench weights fetch"),
+        help="fetch published ImageNet weights into the cache, convert others, make those of presets without any",
+        epilog=example("bench weights fetch", "bench weights standin"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -39,8 +42,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     convert.add_argument("file", metavar="FILE", type=file_or_folder, help="a file that torch.save wrote")
     convert.add_argument("--out", metavar="PATH", type=file_or_folder, required=True, help="the new file")
-    for action in (fetch, convert):
-        action.add_argument("--arch", default="resnet50", choices=ARCHITECTURES, help="(default: %(default)s)")
+    standin = actions.add_parser(
+        "standin",
+        help="make the weights that presets without ImageNet weights start from",
+        description="Teach the backbone of the small presets to tell drawn things apart, none of them a person, and "
+        "keep its weights in torch's hub cache. The same version gives the same weights on the same kind of CPU. Runs "
+        "that need them make them too.",
+        epilog=example("bench weights standin", "bench weights standin --start standin_tiny"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    standin.add_argument("--start", default="standin", choices=STARTS, help="which (default: %(default)s)")
+    for action, arch in ((fetch, "resnet50"), (convert, "resnet50"), (standin, "resnet18")):
+        action.add_argument("--arch", default=arch, choices=ARCHITECTURES, help="(default: %(default)s)")
         action.add_argument(
             "--ibn", choices=("none", "a", "b"), help="instance normalisation (default: b for a ResNet, else none)"
         )
@@ -50,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 0. Raises UserError for weights that cannot be had, read, matched or written."""
     own = ARCHITECTURES[arguments.arch]
     ibn = one_of(f"kind of IBN of {arguments.arch}", arguments.ibn or own.ibn[0], own.ibn)
+    if arguments.action == "standin":
+        return _make(arguments.start, arguments.arch, ibn)
     if arguments.action == "fetch":
         return _fetch(arguments.arch, ibn)
     return _convert(arguments.file, arguments.arch, ibn, arguments.out)
@@ -65,6 +80,15 @@ def _fetch(arch: str, ibn: str) -> int:
     else:
         known = f"of which the first 8 digits are published; noted in {noted_sha256(file.path).name}"
     print(f"SHA-256 {file.sha256}, {known}", file=sys.stderr)
+    return 0
+
+
+def _make(start: str, arch: str, ibn: str) -> int:
+    from bench.network.common_start import start_file
+
+    file = start_file(start, arch, ibn, Progress(shown=sys.stderr.isatty()), workers=min(cpus() - 1, 1))
+    print(file.path)
+    print(f"SHA-256 {file.sha256}; runs use it with --set backbone.weights={start}", file=sys.stderr)
     return 0
 
 

@@ -263,10 +263,8 @@ def sync_folder(folder: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete what a process that died left half-written in its cell's folder. Needs the cell's lock."""
-    for path in folder.glob(".*.json.*"):
-        path.unlink(missing_ok=True)
-    for name in (CHECKPOINT, "partial-", "lists-"):
-        for path in folder.glob(f".{name}*"):
+    for pattern in (".*.json.*", f".{CHECKPOINT}*", ".partial-*", ".lists-*"):
+        for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
     for path in folder.glob("spill-*"):
         shutil.rmtree(path, ignore_errors=True)

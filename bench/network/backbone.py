@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from bench.architectures import ARCHITECTURES
 from bench.network.architectures import build_stages
+from bench.network.common_start import start_file
 from bench.network.norms import BatchNorm
 from bench.network.published_weights import fetch_weights
 from bench.network.stages import Stages
-from bench.network.weight_file import read_file, read_state
+from bench.network.weight_file import WeightFile, read_file, read_state
 from bench.network.weight_keys import fit
+from bench.starts import name_of
 
 
 class Backbone(nn.Module):
@@ -67,7 +69,8 @@ def build_backbone(
 
     ibn, cut: None takes the architecture's own (`bench.architectures.ARCHITECTURES`): b and layer3 for a ResNet.
     weights: None draws them (torch's global generator), "imagenet" takes the published file from torch's hub cache,
-    downloading it if there is a network; a path reads that file. Raises ValueError for unknown names, UserError
+    downloading it if there is a network; a start's name (`bench.starts`) takes what was made on this machine, or makes
+    it; a path reads that file. Raises ValueError for unknown names, UserError
     where weights cannot be had.
     """
     if arch in ARCHITECTURES:
@@ -75,7 +78,13 @@ def build_backbone(
     stages = build_stages(arch, ibn, cut)
     backbone = Backbone(stages, neck)
     if weights is not None:
-        file = fetch_weights(arch, ibn) if weights == "imagenet" else read_file(Path(weights))
+        file = _weight_file(weights, arch, ibn)
         stages.layers.load_state_dict(fit(read_state(file), stages, file.path, arch, ibn, cut), strict=False)
         backbone.weights_sha256 = file.sha256
     return backbone
+
+
+def _weight_file(weights: str | Path, arch: str, ibn: str) -> WeightFile:
+    if weights == "imagenet":
+        return fetch_weights(arch, ibn)
+    return start_file(weights, arch, ibn) if isinstance(weights, str) and name_of(weights) else read_file(Path(weights))

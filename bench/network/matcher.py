@@ -40,8 +40,8 @@ class Matcher(nn.Module):
         options = config.backbone
         with torch_seeded(config.seed, Stream.BACKBONE):
             self.backbone = build_backbone(options.arch, options.ibn, options.cut, config.width, weights)
-        planned = (options.weights or "").removeprefix("sha256:")
-        if weights is not None and planned not in ("imagenet", self.backbone.weights_sha256):
+        prefix, _, planned = (options.weights or "").partition(":")
+        if weights is not None and prefix == "sha256" and planned != self.backbone.weights_sha256:
             raise UserError(f"{weights} has changed since the run was planned; start the run anew")
         self.backbone.freeze_batchnorm = options.batchnorm == "frozen"
         feature_shape = self.backbone.feature_shape(config.input.height, config.input.width)
@@ -59,9 +59,9 @@ class Matcher(nn.Module):
         kind = _AUTOCAST.get(self.precision)
         return torch.autocast(self.device.type, kind) if kind else contextlib.nullcontext()
 
-    def encode(self, images: Tensor) -> Repr:
-        """[B, 3, H, W] in [0, 1] -> what the head keeps of each image."""
-        return self.head.encode(self.backbone(images))
+    def encode(self, images: Tensor, backbone: Callable[[Tensor], Tensor] | None = None) -> Repr:
+        """[B, 3, H, W] in [0, 1] -> what the head keeps of each image. `backbone`: the own one in another form."""
+        return self.head.encode((backbone or self.backbone)(images))
 
     @torch.inference_mode()
     def encode_all(

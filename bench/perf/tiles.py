@@ -120,10 +120,7 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
     step = sum(laps.seconds.values())
     if timed < batch:
         matching = _matching(steps.model, row, timed, batch, seconds * MATCH_SHARE, device)
-        most = max(matching)
-        # What is left of a small step goes with its images, but for the optimiser.
-        per_image = max(0.0, step - laps.seconds["optimiser"] - matching[timed]) / timed
-        step = batch * per_image + matching[most] * (batch / most) ** 2 + laps.seconds["optimiser"]
+        step = projected_step(step, laps.seconds["optimiser"], matching, timed, batch)
     if 3 * step <= seconds * STEP_SHARE:
         steps, timed, missing = Steps(row, device, folder), batch, 0
         steps.whole()
@@ -138,6 +135,17 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
         "state_bytes": _bytes(model.state_dict().values()),
         "momentum_bytes": _bytes(model.parameters()),
     }
+
+
+def projected_step(step: float, optimiser: float, matching: dict[int, float], timed: int, batch: int) -> float:
+    """Seconds of a step with `batch` images, from one with `timed` that took `step`, and its optimiser's.
+
+    `matching` has seconds of matching with its backward pass by number of images, `timed` among them: it grows with
+    pairs, the optimiser not at all, and all else with images.
+    """
+    most = max(matching)
+    per_image = max(0.0, step - optimiser - matching[timed]) / timed
+    return batch * per_image + matching[most] * (batch / most) ** 2 + optimiser
 
 
 def _counted(config: CellConfig, head: str, device: torch.device) -> int:

@@ -16,6 +16,7 @@ from bench.journal.record import Level, Record, TestResult
 from bench.report.columns import Measurement, Quantity, Summary, at_chance, summarise
 from bench.report.published import PublishedRow
 from bench.report.titles import SET_TITLES, short_title, source_title
+from bench.starts import title_of
 from bench.study.definition import Preset, Study, load_preset
 from bench.study.plan import study_tests
 
@@ -38,9 +39,10 @@ class Setting:
 
     @property
     def title(self) -> str:
-        """For example "preset demo, training.epochs=3, stand-in data (demo, seed 0)"."""
+        """For example "preset demo, backbone: stand-in pretraining, stand-in data (demo, seed 0)"."""
         recipe = f"preset {self.preset}" if self.preset else "the paper's recipe"
-        return ", ".join([recipe, *_flat(self.overrides), *([self.standin_text] if self.standin_text else [])])
+        texts = (title_of(self.weights), self.standin_text)
+        return ", ".join([recipe, *_flat(self.overrides), *(text for text in texts if text)])
 
     @property
     def standin_text(self) -> str | None:

@@ -17,18 +17,21 @@ from bench.data.held_out import held_out_set
 from bench.data.own_names import is_own
 from bench.data.sources import load_source, parts_of
 from bench.data.splits import files_not_needed
+from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.provenance import check_kernel
 from bench.journal.pulse import SAVE_SECONDS
 from bench.journal.reading import Unreadable
 from bench.journal.record import TestResult, read_record
 from bench.network.backbone import build_backbone
+from bench.network.common_start import start_file
 from bench.progress import QUIET, Progress
 from bench.running.begun import as_begun
 from bench.running.cell import cache_folder
 from bench.running.targets import Target, check_cards, tell_assumptions, tell_of_full_cards
 from bench.running.task import CellTask
 from bench.running.trial import Footprint, footprint_of
+from bench.starts import name_of
 from bench.study.plan import Cell, cell_id, resolve, tests_of, threads_of
 from bench.system.locks import NoLocks, try_lock
 from bench.testing.memory_budget import Work, plan_scoring
@@ -124,7 +127,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
         _footprint(cell.label, task.config, cell.head_path, task.device)
         for cell, task in zip(cells, tasks, strict=True)
     ]
-    _check_weights(cells, [task.config for task in tasks])
+    _check_weights(cells, [task.config for task in tasks], options)
     _check_budgets(tasks, footprints, datasets)
     _tell_scoring(tasks, options.progress)
     if options.decode and options.writes:
@@ -262,13 +265,18 @@ def _footprint(label: str, config: CellConfig, head: str, device: str) -> Footpr
         raise UserError(f"{label}: {fault}") from fault
 
 
-def _check_weights(cells: Sequence[Cell], configs: Sequence[CellConfig]) -> None:
+def _check_weights(cells: Sequence[Cell], configs: Sequence[CellConfig], options: RunOptions) -> None:
+    """Weights must be there and fit; a start is made now where runs are made on this machine."""
+    here = options.decode and options.writes
+    for backbone in dict.fromkeys(config.backbone for config in configs):
+        if here and name_of(backbone.weights):
+            start_file(backbone.weights, backbone.arch, backbone.ibn, options.progress, workers=min(cpus() - 1, 1))
     loads = {
         (config.backbone, cell.weights_file): cell.weights_file or config.backbone.weights
         for cell, config in zip(cells, configs, strict=True)
     }
     for (backbone, _), weights in loads.items():
-        if weights is not None:
+        if weights is not None and (here or not name_of(str(weights))):
             build_backbone(backbone.arch, backbone.ibn, backbone.cut, None, weights)
 
 

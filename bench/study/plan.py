@@ -35,11 +35,18 @@ from bench.data.sources import canonical, check_apart, parts_of, persons_of
 from bench.environment import cpus
 from bench.errors import UserError
 from bench.journal.record import Record, Started
+from bench.starts import STARTS, check_covered, name_of, named
 from bench.study.definition import Preset, Row, Study, load_study, study_names
 from bench.study.numerics import numerics_of
 from bench.system.paths import expand
 
-LATER_KEYS = ("training.sampled_persons", "training.held_out_persons", "evaluation.gpu_memory_gib", "tf32")
+LATER_KEYS = (
+    "training.sampled_persons",
+    "training.held_out_persons",
+    "training.compile",
+    "evaluation.gpu_memory_gib",
+    "tf32",
+)
 """Keys that are in a run's identity only where they are not what they are by default: older runs keep their names."""
 
 LARGE_SETS = ("cuhk03", "market", "msmt")
@@ -245,6 +252,9 @@ def _cell(
     )
     weights_file = _weights_file(values)
     config = validate(CellConfig, values, row.label)
+    if name_of(config.backbone.weights):
+        backbone = config.backbone
+        check_covered(backbone.arch, backbone.ibn, backbone.cut, backbone.weights)
     numerics = numerics_of(info, config)
     held_out = config.training.held_out_persons is not None
     tests = usual_tests(train, config.training) if held_out else study_tests(study, train)
@@ -268,14 +278,22 @@ def _check_overrides(overrides: dict[str, Any]) -> None:
 
 
 def _weights_file(values: dict[str, Any]) -> Path | None:
-    """Replace a path in backbone.weights by the file's hash, so that no path enters the identity."""
+    """Replace a path in backbone.weights by the file's hash, and a start's name by all that it depends on.
+
+    So no path enters the identity; returns the path.
+    """
     weights = values.get("backbone", {}).get("weights", "imagenet")
     if weights is None or weights == "imagenet":
+        return None
+    if weights in STARTS:
+        values["backbone"]["weights"] = named(weights)
         return None
     path = expand(str(weights))
     if not path.is_file():
         found = f"{path} is a folder" if path.is_dir() else f"no file {path}"
-        raise UserError(f"backbone.weights: {found}; give a path, imagenet, or null to train from scratch")
+        raise UserError(
+            f"backbone.weights: {found}; give a path, imagenet, {', '.join(STARTS)}, or null to train from scratch"
+        )
     try:
         with path.open("rb") as file:
             values["backbone"]["weights"] = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

@@ -180,7 +180,7 @@ def _begin_momentum(sgd: SGD) -> None:
 
 
 def _sgd(model: Matcher, config: CellConfig, fused: bool) -> SGD:
-    """SGD with one group for layers that start from ImageNet weights, if any, and one for all others."""
+    """SGD with one group for layers that start from weights, if any, and one for all others."""
     settings = config.training
     pretrained = list(model.backbone.stages.parameters()) if config.backbone.weights is not None else []
     known = {id(parameter) for parameter in pretrained}

@@ -20,6 +20,7 @@ from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Place
 from bench.journal.pulse import Pulse
 from bench.journal.record import CHECKPOINT, LOG, write_atomically
+from bench.network.compiled import compiled
 from bench.network.matcher import Matcher
 from bench.progress import QUIET, Progress
 from bench.randomness import Stream, random_states, restore_random_states, torch_seeded
@@ -98,6 +99,7 @@ class Trainer:
         settings = config.training
         self.sampler = GraphSampler(ids, settings.persons, settings.images, config.seed, settings.sampled_persons)
         self.steps_per_epoch = min(self.sampler.among, settings.steps_per_epoch or self.sampler.among)
+        self.backbone = compiled(model.backbone) if settings.compile else model.backbone
         self.optimizer = Optimizer(model, config, self.steps_per_epoch)
         self.batches = Batches(images, ids, settings.augmentation, config.seed, model.device)
         self.watch = Stopwatch(model.device)
@@ -160,7 +162,7 @@ class Trainer:
         Raises CellFailed as `Optimizer.settle`.
         """
         with self.model.autocast():
-            found = self.model.encode(batch.images)
+            found = self.model.encode(batch.images, self.backbone)
             scores = self.model.head.match(found, found)
         loss_per_query, hit = pairwise_matching_loss(scores.float(), batch.ids)
         return self.optimizer.step(mean_of_finite(loss_per_query), hit, name)

@@ -121,7 +121,9 @@ def test_keys_that_are_younger_than_ids_are_in_them_only_where_set():
         assert identity(plain) == identity(said) != identity(other)
         group, key = name.split(".")
         del values[group][key]
-    del values["tf32"]
+    compiled = cells(select=["ViT"], seeds=[0], overrides=["training.compile=true"])[0]
+    assert identity(plain) != identity(compiled)
+    del values["tf32"], values["training"]["compile"]
     config = resolve(plain.config, "cpu")
     values["training"]["precision"], values["threads"] = config.training.precision, config.threads
     whole = {"config": values, "numerics": plain.numerics, "fingerprint": "f" * 64}

@@ -62,8 +62,8 @@ def test_a_head_that_draws_random_numbers_goes_on_with_the_same_ones(tiny_config
     config = tiny_config(training={"epochs": 2})
     encode = Matcher.encode
 
-    def with_dropout(self, images):
-        return encode(self, torch.nn.functional.dropout(images, 0.3, self.training))
+    def with_dropout(self, images, backbone=None):
+        return encode(self, torch.nn.functional.dropout(images, 0.3, self.training), backbone)
 
     monkeypatch.setattr(Matcher, "encode", with_dropout)
     whole = trainer_of(config, few_persons, tmp_path / "whole").run()

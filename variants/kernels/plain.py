@@ -12,7 +12,7 @@ BLOCK_BYTES = 16 * 2**20
 """Bound on the similarities held at a time; one pair of images is always held."""
 
 GPU_BLOCK_BYTES = 2**30
-"""Bound on the rows that the backward pass gathers at a time on a GPU, where few large steps are fast."""
+"""That bound on a GPU, where few large steps are fast, and the one on rows that the backward pass gathers at a time."""
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -20,9 +20,14 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def block_images(positions: int, element_size: int) -> int:
-    """Images a side of one block, so that its similarities and their weighted copy stay within BLOCK_BYTES."""
-    return max(1, int((BLOCK_BYTES / (2 * positions**2 * element_size)) ** 0.5))
+def block_bytes(device: torch.device) -> int:
+    """Bound on what is held at a time on a device."""
+    return GPU_BLOCK_BYTES if device.type == "cuda" else BLOCK_BYTES
+
+
+def block_images(positions: int, element_size: int, device: torch.device) -> int:
+    """Images a side of one block, so that its similarities and their weighted copy stay within `block_bytes`."""
+    return max(1, int((block_bytes(device) / (2 * positions**2 * element_size)) ** 0.5))
 
 
 def dense(query: Tensor, gallery: Tensor, prior: Tensor | None) -> Tensor:
@@ -61,14 +66,14 @@ def forward(
     best = torch.empty(queries, images, 2, length, dtype=dtype, device=query.device)
     at = torch.empty(best.shape, dtype=torch.int16, device=query.device) if positions else None
     weight = None if prior is None else prior.to(dtype)
-    side = block_images(length, best.element_size())
+    side = block_images(length, best.element_size(), query.device)
     same = gallery is query
     with torch.autocast(query.device.type, enabled=False):
         for top in range(0, queries, side):
             rows = slice(top, top + side)
             for left in range(top if same else 0, images, side):
                 columns = slice(left, left + side)
-                block = torch.einsum("qtd,gsd->qgts", query[rows].to(dtype), gallery[columns].to(dtype))
+                block = _similarities(query[rows], gallery[columns], dtype)
                 if same and left > top:  # pairs (j, i), whose query positions are the block's last axis
                     turned = block if weight is None else block * weight.T
                     _reduce(turned, (2, 3), best, at, (columns, rows))
@@ -76,6 +81,22 @@ def forward(
                     block *= weight
                 _reduce(block, (3, 2), best, at, (rows, columns))
     return best, at
+
+
+def _similarities(query: Tensor, gallery: Tensor, dtype: torch.dtype) -> Tensor:
+    """Products [q, g, T, T] in `dtype`, on tensor cores where there are some for the dtype of the images."""
+    if not _multiplied_as_they_are(query):
+        return torch.einsum("qtd,gsd->qgts", query.to(dtype), gallery.to(dtype))
+    flat = torch.mm(query.flatten(0, 1), gallery.flatten(0, 1).T, out_dtype=dtype)
+    return flat.view(*query.shape[:2], *gallery.shape[:2]).transpose(1, 2)
+
+
+def _multiplied_as_they_are(images: Tensor) -> bool:
+    """Whether this GPU multiplies images in their dtype and PyTorch gives the sums in float32, not rounded back."""
+    least = {torch.float16: (7, 0), torch.bfloat16: (8, 0)}.get(images.dtype)
+    if not images.is_cuda or least is None or torch.version.hip is not None or not hasattr(torch.ops.aten.mm, "dtype"):
+        return False
+    return torch.cuda.get_device_capability(images.device) >= least
 
 
 def _reduce(block: Tensor, axes: tuple[int, int], best: Tensor, at: Tensor | None, pairs: tuple[slice, slice]) -> None:
@@ -111,8 +132,7 @@ def backward(
     grad_gallery = torch.zeros(gallery.shape, dtype=dtype, device=query.device)
     grad_prior = None if prior is None else torch.zeros(prior.shape, dtype=dtype, device=query.device)
     weight = None if prior is None else prior.to(dtype)
-    budget = GPU_BLOCK_BYTES if query.device.type == "cuda" else BLOCK_BYTES
-    pairs = max(1, budget // (4 * query[0].numel() * grad_query.element_size()))
+    pairs = max(1, block_bytes(query.device) // (4 * query[0].numel() * grad_query.element_size()))
     columns = min(len(gallery), pairs)
     with torch.autocast(query.device.type, enabled=False):
         for top in range(0, len(query), pairs // columns):

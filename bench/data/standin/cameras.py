@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from bench.data.standin.body import Part, Placement, View, part_map
 from bench.data.standin.cloth import paint
-from bench.data.standin.domains import DOMAINS, Domain
+from bench.data.standin.domains import DOMAINS, Optics
 from bench.data.standin.people import COLOURS, Person, sample_person
 from bench.data.standin.scenes import PANEL_HEIGHT, PANEL_WIDTH, panel
 
@@ -55,13 +55,13 @@ class Camera:
     """Side of the light, -1 from the left to 1 from the right."""
 
 
-def _generator(*key: int) -> np.random.Generator:
+def generator_of(*key: int) -> np.random.Generator:
+    """The generator of a picture, a camera or a person: its draws depend on nothing but the key."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
 
-def _curves(rng: np.random.Generator, domain: Domain) -> np.ndarray:
+def _curves(rng: np.random.Generator, optics: Optics) -> np.ndarray:
     """Colour cast, exposure and gamma as one table per channel."""
-    optics = domain.optics
     gains = rng.uniform(*optics.gain, 3)
     # Bright scenes with a cast would clip a whole channel, and with it the garments' colours.
     gains = gains * min(rng.uniform(*optics.light), 1.3 / gains.max())
@@ -76,15 +76,19 @@ def _curves(rng: np.random.Generator, domain: Domain) -> np.ndarray:
 def camera_of(seed: int, domain_name: str, index: int) -> Camera:
     """Camera `index` (from 0) of a domain: always the same for the same seed."""
     domain = DOMAINS[domain_name]
-    rng = _generator(seed, domain.key, 0, index, 0, _CAMERA)
-    kind = domain.scenes[index % len(domain.scenes)]
+    rng = generator_of(seed, domain.key, 0, index, 0, _CAMERA)
+    return draw_camera(rng, domain.scenes[index % len(domain.scenes)], domain.ground, domain.optics)
+
+
+def draw_camera(rng: np.random.Generator, scene: str, ground: tuple[str, ...], optics: Optics) -> Camera:
+    """A camera before a scene (`scenes.panel`), its optics drawn from their ranges."""
     facing = rng.dirichlet([0.8] * len(View)) * 0.75 + 0.25 / len(View)
     return Camera(
-        surroundings=panel(rng, kind, domain.ground),
-        curves=_curves(rng, domain),
-        blur=float(rng.uniform(*domain.optics.blur)),
-        noise=float(rng.uniform(*domain.optics.noise)),
-        quality=int(rng.integers(domain.optics.quality[0], domain.optics.quality[1] + 1)),
+        surroundings=panel(rng, scene, ground),
+        curves=_curves(rng, optics),
+        blur=float(rng.uniform(*optics.blur)),
+        noise=float(rng.uniform(*optics.noise)),
+        quality=int(rng.integers(optics.quality[0], optics.quality[1] + 1)),
         views=tuple(float(v) for v in np.cumsum(facing)),
         reach=float(rng.uniform(0.86, 0.98)),
         sun=float(rng.uniform(-1.0, 1.0)),
@@ -95,7 +99,7 @@ def camera_of(seed: int, domain_name: str, index: int) -> Camera:
 def person_of(seed: int, domain_name: str, split: int, person: int) -> Person:
     """The identity `person` of one split of a domain: always the same for the same seed."""
     domain = DOMAINS[domain_name]
-    return sample_person(_generator(seed, domain.key, split, person, 0, _PERSON), domain.wardrobe)
+    return sample_person(generator_of(seed, domain.key, split, person, 0, _PERSON), domain.wardrobe)
 
 
 def _placement(
@@ -132,11 +136,16 @@ def _backdrop(rng: np.random.Generator, camera: Camera, width: int) -> np.ndarra
     return piece * np.float32(rng.uniform(0.8, 1.2))
 
 
-def _fabric_light(rng: np.random.Generator, place: Placement, width: int, sun: float) -> np.ndarray:
-    """Folds and the light from one side, as factors [FRAME_HEIGHT, width, 1]."""
+def surface_light(
+    rng: np.random.Generator, height: int, width: int, axis: float, reach: float, sun: float
+) -> np.ndarray:
+    """Folds and the light from one side, as factors [height, width, 1], of what stands at `axis` and is 2 `reach` wide.
+
+    All in pixels but `sun`, the side of the light, from -1 (left) to 1.
+    """
     folds = Image.fromarray(rng.normal(1.0, 0.11, (14, 7)).astype(np.float32))
-    folds = np.asarray(folds.resize((width, FRAME_HEIGHT), Image.Resampling.BICUBIC))
-    across = (np.arange(width, dtype=np.float32) - place.axis) / (0.15 * place.scale)
+    folds = np.asarray(folds.resize((width, height), Image.Resampling.BICUBIC))
+    across = (np.arange(width, dtype=np.float32) - axis) / reach
     return (folds * (1.0 + 0.2 * sun * np.clip(across, -1.0, 1.0)))[..., None]
 
 
@@ -144,7 +153,8 @@ def _add_person(rng: np.random.Generator, frame: np.ndarray, person: Person, pla
     height, width = frame.shape[:2]
     parts = part_map(person, width, height, place)
     seen = parts != Part.NONE
-    frame[seen] = (paint(person, parts, place) * _fabric_light(rng, place, width, sun))[seen]
+    light = surface_light(rng, FRAME_HEIGHT, width, place.axis, 0.15 * place.scale, sun)
+    frame[seen] = (paint(person, parts, place) * light)[seen]
 
 
 def _add_passer_by(rng: np.random.Generator, frame: np.ndarray, shot: Shot, sun: float, front: bool) -> None:
@@ -160,8 +170,8 @@ def _add_passer_by(rng: np.random.Generator, frame: np.ndarray, shot: Shot, sun:
     _add_person(rng, frame, other, place, sun)
 
 
-def _add_obstacle(rng: np.random.Generator, frame: np.ndarray) -> None:
-    """A post before the person, or something low that hides the legs."""
+def add_obstacle(rng: np.random.Generator, frame: np.ndarray) -> None:
+    """A post before what the picture shows, or something low that hides its lower end."""
     height, width = frame.shape[:2]
     names = ("grey", "charcoal", "beige", "olive", "silver", "brown", "red", "blue")
     colour = np.array(COLOURS[names[int(rng.integers(len(names)))]], np.float32) * rng.uniform(0.7, 1.1)
@@ -176,7 +186,7 @@ def _add_obstacle(rng: np.random.Generator, frame: np.ndarray) -> None:
         frame[top : top + 3] *= np.float32(0.8)
 
 
-def _shade(rng: np.random.Generator, frame: np.ndarray) -> None:
+def add_shadow(rng: np.random.Generator, frame: np.ndarray) -> None:
     """The edge of a shadow across the picture."""
     height = frame.shape[0]
     cut = int(height * rng.uniform(0.2, 0.8))
@@ -187,11 +197,13 @@ def _shade(rng: np.random.Generator, frame: np.ndarray) -> None:
         frame[cut:] *= factor
 
 
-def _expose(rng: np.random.Generator, frame: np.ndarray, camera: Camera, shot: Shot) -> np.ndarray:
-    """Light and camera response: float 0-255 in neutral light to the recorded uint8."""
+def expose(rng: np.random.Generator, frame: np.ndarray, camera: Camera, day: float = 0.0) -> np.ndarray:
+    """Light and camera response: float 0-255 in neutral light to the recorded uint8, both [H, W, 3].
+
+    `day` is the part of the day, from -1 (morning, cold light) to 1 (afternoon, warm).
+    """
     light = rng.uniform(0.85, 1.15)
     warmth = rng.normal(0.0, 0.03)
-    day = DOMAINS[shot.domain].daylight * (shot.daytime - 1)
     light *= 1.0 - 0.2 * abs(day)
     tone = np.array([1.0 + warmth + 0.1 * day, 1.0, 1.0 - warmth - 0.1 * day], np.float32) * np.float32(light)
     levels = np.clip(frame * tone, 0, 255).astype(np.uint8)
@@ -207,7 +219,7 @@ def take(shot: Shot, seed: int) -> tuple[Image.Image, int]:
     domain = DOMAINS[shot.domain]
     camera = camera_of(seed, shot.domain, shot.camera)
     key = (seed, domain.key, shot.split, shot.person, shot.image)
-    rng, crop = _generator(*key, _PICTURE), _generator(*key, _CROP + shot.crop)
+    rng, crop = generator_of(*key, _PICTURE), generator_of(*key, _CROP + shot.crop)
     height = int(crop.integers(domain.height[0], domain.height[1] + 1))
     aspect = crop.uniform(*domain.aspect)
     width = round(FRAME_HEIGHT * aspect)
@@ -223,9 +235,9 @@ def take(shot: Shot, seed: int) -> tuple[Image.Image, int]:
     if chance[1] < domain.occlusion * 0.5:
         _add_passer_by(rng, frame, shot, camera.sun, front=True)
     elif chance[1] < domain.occlusion:
-        _add_obstacle(rng, frame)
+        add_obstacle(rng, frame)
     if chance[2] < 0.15:
-        _shade(rng, frame)
-    image = Image.fromarray(_expose(rng, frame, camera, shot))
+        add_shadow(rng, frame)
+    image = Image.fromarray(expose(rng, frame, camera, domain.daylight * (shot.daytime - 1)))
     image = image.filter(ImageFilter.BoxBlur(camera.blur * float(rng.uniform(0.7, 1.4))))
     return image.resize((round(height * aspect), height), Image.Resampling.BILINEAR), camera.quality

@@ -6,8 +6,11 @@ from bench.data.standin.body import Part, Placement, View
 from bench.data.standin.people import Person
 
 
-def _pattern(name: str, x: np.ndarray, y: np.ndarray, period: float) -> np.ndarray:
-    """Where an all-over pattern shows its second colour; x [1, W] and y [H, 1] in body heights."""
+def pattern_of(name: str, x: np.ndarray, y: np.ndarray, period: float) -> np.ndarray:
+    """Where an all-over pattern shows its second colour, bool [H, W].
+
+    x [1, W] and y [H, 1], or both [H, W], in body heights, as is `period`.
+    """
     row, column = (y / period) % 1.0 < 0.45, (x / period + 0.25) % 1.0 < 0.45
     if name == "hstripes":
         return row & (x == x)
@@ -60,12 +63,12 @@ def paint(person: Person, parts: np.ndarray, place: Placement) -> np.ndarray:
         x = -x
     upper, lower = person.upper, person.lower
     if upper.pattern in ("hstripes", "vstripes", "checks", "dots", "block", "band"):
-        where = _pattern(upper.pattern, x, y, upper.period) & ((parts == Part.TORSO) | (parts == Part.SLEEVE))
+        where = pattern_of(upper.pattern, x, y, upper.period) & ((parts == Part.TORSO) | (parts == Part.SLEEVE))
         colours[where] = upper.second
     if lower.pattern == "sidestripe":
         edge = np.abs(np.abs(x) - 0.088 * person.width) < 0.014 if place.view < View.LEFT else np.abs(x) < 0.016
         colours[edge & (y == y) & ((parts == Part.LEG) | (parts == Part.FAR_LEG))] = lower.second
     elif lower.pattern != "plain":
         cloth = (parts == Part.LEG) | (parts == Part.FAR_LEG) | (parts == Part.SKIRT)
-        colours[_pattern(lower.pattern, x, y, 0.07) & cloth] = lower.second
+        colours[pattern_of(lower.pattern, x, y, 0.07) & cloth] = lower.second
     return colours

@@ -3,13 +3,10 @@
 import json
 import shutil
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,10 +14,10 @@ from tqdm import tqdm
 from bench.data.dataset import STANDIN_MARKER
 from bench.data.standin.cameras import Shot, take
 from bench.data.standin.layouts import SETS, SIZES, SetPlan, plan
+from bench.data.standin.pool import drawing_pool
 from bench.environment import cpus
 from bench.errors import UserError
-from bench.system.locks import try_lock
-from bench.system.processes import serve_parent
+from bench.system.locks import alone
 from bench.system.signals import held_back
 
 VERSION = 2
@@ -29,7 +26,6 @@ VERSION = 2
 _NOTE = "Generated stand-in data: drawn persons, no photographs. Numbers measured on it say nothing about the real set."
 _PARTIAL = ".partial-"
 _LOCK = ".standin.lock"
-_LOOK_SECONDS = 0.2
 _BATCH = 40
 _WORTH_A_POOL = 400
 """With fewer images than this, starting worker processes takes longer than drawing."""
@@ -60,7 +56,7 @@ def write_standin(
     root = Path(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _only_writer(root, progress):
+        with alone(root / _LOCK, partial(_tell_waiting, root, progress)):
             return _write_all(root, size, seed, list(dict.fromkeys(sets)), workers, progress)
     except BrokenProcessPool as error:
         raise UserError(
@@ -103,7 +99,7 @@ def _write_all(
     plans = {name: plan(name, size) for name in missing}
     total = sum(len(p.images) for p in plans.values())
     with (
-        _pool(workers, total) as pool,
+        drawing_pool(_processes(workers, total)) as pool,
         tqdm(total=total, unit="image", disable=not progress, desc=f"stand-in ({size})") as bar,
     ):
         for name, set_plan in plans.items():
@@ -112,32 +108,16 @@ def _write_all(
     return written
 
 
-@contextmanager
-def _only_writer(root: Path, progress: bool) -> Iterator[None]:
-    """Let a second writer of the same folder wait, so that it finds the sets complete instead of drawing them too."""
-    with (root / _LOCK).open("w") as lock:
-        if not try_lock(lock.fileno()):
-            if progress:
-                print(f"{root}: waits for another process that writes there", file=sys.stderr)
-            while not try_lock(lock.fileno()):
-                time.sleep(_LOOK_SECONDS)
-        yield
+def _tell_waiting(root: Path, progress: bool) -> None:
+    if progress:
+        print(f"{root}: waits for another process that writes there", file=sys.stderr)
 
 
-@contextmanager
-def _pool(workers: int | None, images: int) -> Iterator[ProcessPoolExecutor | None]:
-    """Worker processes, or None where drawing in this process is as quick or asked for."""
+def _processes(workers: int | None, images: int) -> int:
+    """Worker processes, 0 where drawing in this process is as quick or asked for."""
     if workers is None:
         workers = cpus() if images >= _WORTH_A_POOL else 1
-    if workers <= 1 or images == 0:
-        yield None
-        return
-    # Spawned, not forked: the caller may hold threads of torch or of a progress bar.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=serve_parent)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return workers if workers > 1 and images > 0 else 0
 
 
 def _check_root(root: Path, stamp: dict[str, object], known: set[str]) -> None:
