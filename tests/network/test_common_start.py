@@ -33,6 +33,9 @@ def small(monkeypatch, tmp_path):
 
 
 def cell(preset="tiny", *changes):
+    """A run of a preset that begins from its start, but for the changes."""
+    weights = {"tiny": "standin_tiny", "demo": "standin"}[preset]
+    changes = (f"backbone.weights={weights}", "backbone.batchnorm=frozen", *changes)
     return plan(load_study("table2"), load_preset(preset), parse_overrides(changes), ["cosine"], seeds=[0])[0]
 
 
