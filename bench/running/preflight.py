@@ -28,7 +28,7 @@ from bench.network.common_start import start_file
 from bench.progress import QUIET, Progress
 from bench.running.begun import as_begun
 from bench.running.cell import cache_folder
-from bench.running.targets import Target, check_cards, tell_assumptions
+from bench.running.targets import Target, check_cards, tell_assumptions, tell_of_full_cards
 from bench.running.task import CellTask
 from bench.running.trial import Footprint, footprint_of
 from bench.starts import name_of
@@ -122,6 +122,7 @@ def preflight(cells: Sequence[Cell], options: RunOptions) -> list[CellTask]:
         )
     _check_results(tasks, datasets)
     check_cards(tasks, targets)
+    tell_of_full_cards(tasks, targets, options.progress)
     footprints = [
         _footprint(cell.label, task.config, cell.head_path, task.device)
         for cell, task in zip(cells, tasks, strict=True)

@@ -17,6 +17,7 @@ from bench.progress import Progress
 from bench.running.devices import card_of
 from bench.running.task import CellTask
 from bench.study.plan import Cell
+from bench.training.memory import predicted_training_bytes
 
 FROM_LEAST: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 """Precisions, each of which any GPU has that has a later one."""
@@ -64,6 +65,30 @@ def check_cards(tasks: Sequence[CellTask], targets: Sequence[Target]) -> None:
         reasons = [reason for card in target.cards if (reason := unsuited(task.config, card))]
         if reasons and not _is_finished(task):
             raise UserError(f"{task.label}: {reasons[0]}")
+
+
+def tell_of_full_cards(tasks: Sequence[CellTask], targets: Sequence[Target], progress: Progress) -> None:
+    """Say of each kind of run that is to be trained if a step is predicted to take more than a GPU here has free.
+
+    A prediction may be wrong, and what fills the GPU may be gone by then: a run that does not fit fails by itself.
+    """
+    told = []
+    for task, target in zip(tasks, targets, strict=True):
+        # A head from outside is not run in the command's process.
+        if not target.cards or task.config.head_digest or task.lists or _is_finished(task):
+            continue
+        needed, free = predicted_training_bytes(task.config, task.head, "cuda"), min(target.cards, key=_free)
+        if needed > free.free_bytes:
+            told.append(
+                f"{task.label}: a training step is predicted to take {needed / 2**30:.1f} GiB, and {free} has "
+                f"{free.free_bytes / 2**30:.1f} of {free.total_bytes / 2**30:.1f} GiB free (`nvidia-smi` tells whose)"
+            )
+    for line in dict.fromkeys(told):
+        progress.say(line)
+
+
+def _free(card: Card) -> int:
+    return card.free_bytes
 
 
 def _is_finished(task: CellTask) -> bool:

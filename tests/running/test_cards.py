@@ -11,9 +11,10 @@ from bench.cards import Card, driver_version, unsuited
 from bench.errors import UserError
 from bench.journal import provenance
 from bench.journal.record import read_record
+from bench.progress import Progress
 from bench.running import cell, targets
 from bench.running.cell import FAILED, run_cell
-from bench.running.targets import Target, check_cards, local_target
+from bench.running.targets import Target, check_cards, local_target, tell_of_full_cards
 from bench.running.task import CellTask
 from bench.study.plan import cell_id, resolve
 
@@ -124,6 +125,17 @@ def test_the_same_is_said_before_the_first_run_unless_it_is_finished(task, monke
     check_cards([task], [replace(target, cards=(A100,))])
     monkeypatch.setattr(CellTask, "is_finished", lambda *_: True)
     check_cards([task], [target])
+
+
+def test_a_card_that_others_have_filled_is_told_before_the_first_run(task, capfd):
+    narrow = replace(A100, free_bytes=2**20)
+    told = Progress(silent=False)
+    tell_of_full_cards([task, task], [Target("cuda:0", "bf16", 1, (A100, narrow))] * 2, told)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1 and "cosine: a training step is predicted to take" in lines[0]
+    assert "NVIDIA A100 (compute capability 8.0) has 0.0 of 80.0 GiB free" in lines[0]
+    tell_of_full_cards([task], [Target("cuda:0", "bf16", 1, (A100,))], told)
+    assert not capfd.readouterr().err
 
 
 def test_tf32_is_in_the_id_of_runs_on_a_gpu_that_use_it(tiny_config):
