@@ -21,6 +21,9 @@ SIDE = 64
 MOST_TILES = 3
 """Tiles a side of the group that a program of the forward pass multiplies at once, at most."""
 
+FUSED = {"enable_fp_fusion": True}
+"""A product and its sum are rounded once, whatever a version of Triton does unless told."""
+
 PRIOR_PARTS = 32
 """Parts that the prior's gradient is summed in at most; fixed, so that its bits do not depend on the GPU."""
 
@@ -99,7 +102,7 @@ def forward(
             query, gallery, best if prior is None else _weights_of(prior), best, best if at is None else at,
             images, length, width, prior is not None, mirrored, positions, tiling.side, tiling.depth, tiling.rows,
             tiling.columns, products if query.dtype == torch.float32 else "ieee",
-            num_warps=tiling.num_warps, num_stages=tiling.num_stages,
+            num_warps=tiling.num_warps, num_stages=tiling.num_stages, **FUSED,
         )  # fmt: skip
     return best, at
 
@@ -128,7 +131,7 @@ def backward(
     with _current(query):
         weights_kernel[(len(query) * images,)](
             grad, at, grad if weight is None else weight, weights, images, length, weight is not None, mirrored,
-            _power(length, 256), num_warps=4,
+            _power(length, 256), num_warps=4, **FUSED,
         )  # fmt: skip
         to_query = _to_images(weights, at, query, gallery, 0, torch.float32 if same and not mirrored else query.dtype)
         to_gallery = None if mirrored else _to_images(weights, at, gallery, query, 1, to_query.dtype)
@@ -147,7 +150,7 @@ def _to_images(
     images_kernel[grid](
         weights, at, others, out, len(others), *((total, 1) if direction == 0 else (1, total)), length, width,
         direction, tiling.side, tiling.depth, tiling.wide, "tf32x3" if images.dtype == torch.float32 else "ieee",
-        num_warps=tiling.num_warps, num_stages=tiling.num_stages,
+        num_warps=tiling.num_warps, num_stages=tiling.num_stages, **FUSED,
     )  # fmt: skip
     return out
 
@@ -160,7 +163,7 @@ def _to_prior(grad: Tensor, best: Tensor, at: Tensor, query: Tensor, gallery: Te
     out = grad.new_empty((parts, 2, length, length))
     prior_kernel[(parts, 2 * triton.cdiv(length, block), triton.cdiv(length, span))](
         grad, best.contiguous(), at, query, gallery, prior, out, pairs, len(gallery), share, length, width,
-        block, span, _power(width, 64), num_warps=8,
+        block, span, _power(width, 64), num_warps=8, **FUSED,
     )  # fmt: skip
     return out.flatten(0, 1).sum(dim=0)
 
