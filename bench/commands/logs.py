@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("cell", metavar="CELL", help="a run's folder in results/runs/, or how its name begins")
-    parser.add_argument("--lines", type=at_least_one, default=20, metavar="N", help="of each log (default: 20)")
+    parser.add_argument("--lines", type=at_least_one, default=40, metavar="N", help="of each log (default: 40)")
     add_results(parser)
 
 

@@ -90,7 +90,7 @@ def test_representations_that_memory_does_not_hold_give_the_same_curve(shortlist
     assert {path.suffix for path in (results / "shortlists").iterdir()} == {".json"}
 
 
-def _on_disk(work, budget, room, batch):
+def _on_disk(work, budget, room, batch, gpu):
     from bench.testing.memory_budget import ScoringPlan
 
     few = 4 * 7 * work.bytes_per_image  # of which a quarter holds seven images
