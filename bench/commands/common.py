@@ -131,6 +131,24 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tests(parser: argparse.ArgumentParser) -> None:
+    """Options that say on what, and where, runs are tested; the same for making runs and for planning them."""
+    parser.add_argument("--test", metavar="SETS", help="test sets or CSV files (default: the usual ones of --train)")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, all GPUs if there are any)"
+    )
+    parser.add_argument("--untrained", action="store_true", help="test each row's untrained network and pixels too")
+    parser.add_argument("--msmt-release", choices=("V1", "V2"), help="which MSMT17 to take where both are found")
+    parser.add_argument(
+        "--splits",
+        type=file_or_folder,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="splits of your own for a small test set, as `bench data splits` writes them; again for another set",
+    )
+
+
 def add_places(parser: argparse.ArgumentParser) -> None:
     """--results and --data-dir."""
     add_results(parser)

@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from bench.commands.common import Selection, add_places, add_selection, example, file_or_folder, read_selection
+from bench.commands.common import Selection, add_places, add_selection, add_tests, example, read_selection
 from bench.config import split_words
 from bench.progress import Progress
 from bench.study.definition import study_name
@@ -37,20 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add_selection(parser)
     add_places(parser)
-    parser.add_argument("--test", metavar="SETS", help="test sets or CSV files (default: the usual ones of --train)")
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, all GPUs if there are any)"
-    )
-    parser.add_argument("--untrained", action="store_true", help="test each row's untrained network and pixels too")
-    parser.add_argument("--msmt-release", choices=("V1", "V2"), help="which MSMT17 to take where both are found")
-    parser.add_argument(
-        "--splits",
-        type=file_or_folder,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="splits of your own for a small test set; again for another set",
-    )
+    add_tests(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

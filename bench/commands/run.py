@@ -13,6 +13,7 @@ from bench.commands.common import (
     Selection,
     add_places,
     add_selection,
+    add_tests,
     at_a_time,
     at_least_one,
     example,
@@ -58,10 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add_selection(parser)
     add_places(parser)
-    parser.add_argument("--test", metavar="SETS", help="test sets or CSV files (default: the usual ones of --train)")
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto, all GPUs if there are any)"
-    )
+    add_tests(parser)
     parser.add_argument(
         "--workers", type=at_a_time, default=cpus(), help="threads that decode images (default: %(default)s)"
     )
@@ -70,20 +68,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=at_a_time,
         help="runs at a time (default: one on each GPU, else CPUs / threads of a run, up to 4)",
     )
-    parser.add_argument("--untrained", action="store_true", help="test each row's untrained network and pixels too")
     parser.add_argument(
         "--lists",
         action="store_true",
         help="test again, without training, what has no ranked lists stored; numbers stay as they are",
-    )
-    parser.add_argument("--msmt-release", choices=("V1", "V2"), help="which MSMT17 to take where both are found")
-    parser.add_argument(
-        "--splits",
-        type=file_or_folder,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="splits of your own for a small test set, as `bench data splits` writes them; again for another set",
     )
     parser.add_argument(
         "--save-every",
@@ -95,10 +83,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="list the runs and how far they are, or the sbatch scripts; run nothing"
     )
-    _add_cluster(parser)
-
-
-def _add_cluster(parser: argparse.ArgumentParser) -> None:
     _add_cluster(parser)
 
 
