@@ -43,6 +43,10 @@ class SlurmCluster:
         """How forgotten jobs ended, where SLURM keeps accounts."""
         return queue.ends(jobs)
 
+    def drained(self) -> Mapping[str, str]:
+        """Nodes that SLURM has taken out of use, and why."""
+        return queue.drained()
+
     def cancel(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """End those that wait or run."""
         return queue.cancel(jobs)

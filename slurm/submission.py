@@ -17,7 +17,8 @@ from pathlib import Path
 from bench.environment import RUN_ENVIRONMENT
 from bench.errors import UserError
 from bench.journal.starts import read_starts
-from bench.running.jobs import JOB, ClusterSettings, HandedOver, Job, read_job, write_job
+from bench.running.jobs import JOB, NODE_LINE, ClusterSettings, HandedOver, Job, read_job, write_job
+from bench.running.nodes import all_starts, bad_nodes, left_out
 from bench.running.task import CellTask
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
@@ -26,6 +27,7 @@ from slurm.comeback import MOST_MEMORY
 from slurm.executor import PatientExecutor, is_limit
 from slurm.folder import HERE, entered, environment, submission_folder
 from slurm.memory import MIB, most_bytes, with_enough_memory
+from slurm.partition import Partitions
 from slurm.resources import Resources, ResourceTable, minutes_of
 from slurm.snapshot import Snapshot, freeze, keep_head, snapshot_of
 from slurm.worker import SIGNAL_SECONDS, run_job
@@ -112,11 +114,14 @@ class Submission:
         return f"time {array.resources.time}, not predicted here; `bench plan` in a job on such a node predicts it"
 
     def _arrays(self, tasks: Sequence[CellTask]) -> list[JobArray]:
-        return plan_arrays(tasks, self._resources, queue.max_array_size(), self._max_parallel)
+        bad, partitions = bad_nodes(all_starts(self._results), time.time()), Partitions()
 
-    def _resources(self, task: CellTask) -> Resources:
-        """What a run asks for, after how its earlier starts went."""
-        return with_enough_memory(self._table.for_task(task), read_starts(task.folder))
+        def resources_of(task: CellTask) -> Resources:
+            """What a run asks for, after how its earlier starts, and those of others, went."""
+            resources = with_enough_memory(self._table.for_task(task), read_starts(task.folder))
+            return partitions.kept_off(resources, left_out(task.cell, bad))
+
+        return plan_arrays(tasks, resources_of, queue.max_array_size(), self._max_parallel)
 
     def _folder(self, name: str) -> Path:
         return submission_folder(self._results, name)
@@ -162,6 +167,7 @@ class Submission:
         return [
             enter,
             f'exec >> "{LOG_NAME}.out" 2>> "{LOG_NAME}.err"',
+            f'echo "{NODE_LINE}${{SLURMD_NODENAME:-$(hostname)}}"',
             *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
             *own,
         ]
