@@ -132,8 +132,6 @@ def test_a_submission_keeps_runs_off_the_nodes_that_failed_them(submitted, bench
     assert "#SBATCH --exclude='n[7-9],n1'\n" in script
     status = bench("status", "--preset", "tiny", "--results", tmp_path / "results").out
     assert "node n1 failed 1 start, the last at " in status and f"start: {GONE}" in status
-    fail_on(folder, "n2")
-    assert "#SBATCH --exclude=n1,n2\n" in submitted()
 
 
 def test_where_no_node_would_be_left_all_are_tried(submitted, tmp_path):
