@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.cards import read_card, unsuited
+from bench.cards import Card, read_card, unsuited
 from bench.computing import compute_as_runs_do, free_bytes, out_of_memory
 from bench.config import HELD_OUT
 from bench.data import Dataset
@@ -45,7 +45,7 @@ from bench.system.streams import tolerant_streams
 from bench.testing.again import OtherNumbers
 from bench.testing.evaluator import evaluate
 from bench.training.calibration import calibrate
-from bench.training.memory import too_large
+from bench.training.memory import never_fits, too_large
 from bench.training.trainer import Trained, Trainer
 
 ERROR_LOG = "error.log"
@@ -192,7 +192,12 @@ class _Run:
         compute_as_runs_do(self.device, self.task.threads, self.task.config.tf32)
         self.free = free_bytes(self.device)
         # Where the run was planned, the card may not have been known.
-        if self.device.type == "cuda" and (reason := unsuited(self.task.config, read_card(self.device))):
+        if self.device.type == "cuda":
+            self._check_card(read_card(self.device))
+
+    def _check_card(self, card: Card) -> None:
+        config, trains = self.task.config, self.record is None and not self.task.lists
+        if reason := unsuited(config, card) or (never_fits(config, self.task.head, card) if trains else ""):
             raise CellFailed(reason)
 
     def refuse_lists(self, results: Sequence[TestResult], reason: str) -> None:
