@@ -43,6 +43,7 @@ from bench.running.trained import trained_network
 from bench.system.signals import Interrupted, Interruption
 from bench.system.streams import tolerant_streams
 from bench.testing.again import OtherNumbers
+from bench.testing.device_memory import too_large_a_test
 from bench.testing.evaluator import evaluate
 from bench.training.calibration import calibrate
 from bench.training.memory import never_fits, too_large
@@ -55,6 +56,10 @@ leave and has saved what it had. A library that ends the process by itself would
 
 MOST_DEATHS = 3
 """A run that died this many times in a row at the same place will not get further by itself."""
+
+
+MOST_PARTS = 8
+"""Into how many parts a test's blocks are cut where memory runs out outside of them, before it is given up."""
 
 
 def run_cell(task: CellTask, observe: Observer | None = None) -> int:
@@ -253,19 +258,32 @@ class _Run:
         task = self.task
         if earlier is not None and dataset.fingerprint != earlier.fingerprint:
             raise CellFailed(f"{name} changed on disk since the network was tested on it")
-        return evaluate(
-            model,
-            dataset,
-            images,
-            task.config.evaluation,
-            state,
-            task.untrained and earlier is None,
-            task.progress,
-            task.folder,
-            self.pulse,
-            task.data_dir,
-            earlier,
-        )
+        parts = 1
+        while True:
+            try:
+                return evaluate(
+                    model,
+                    dataset,
+                    images,
+                    task.config.evaluation,
+                    state,
+                    task.untrained and earlier is None,
+                    task.progress,
+                    task.folder,
+                    self.pulse,
+                    task.data_dir,
+                    earlier,
+                    parts,
+                )
+            except Exception as fault:
+                if not out_of_memory(fault):
+                    raise
+                if parts >= MOST_PARTS:
+                    raise CellFailed(too_large_a_test(task.config.evaluation, self.device)) from fault
+            # What the failed attempt held is free only here.
+            torch.cuda.empty_cache()
+            parts *= 2
+            task.progress.say(f"test {name}: memory ran out; it is tested again, with blocks in {parts} parts")
 
     def _test_set(self, name: str) -> tuple[Dataset, Images]:
         if name != HELD_OUT:
