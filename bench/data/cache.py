@@ -20,7 +20,7 @@ from bench.data.images import decode_bytes, read_bytes
 from bench.data.tensors import Images, JoinedImages
 from bench.data.turns import Tell, remove_leftovers, temporary, turn
 from bench.errors import UserError
-from bench.progress import Progress
+from bench.progress import Progress, amount
 from bench.system.locks import NoLocks
 
 NO_RESERVATION = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
@@ -135,8 +135,8 @@ def _unwritable(file: DecodedFile, what: str, fault: OSError) -> UserError:
     if fault.errno in NO_ROOM:
         free = shutil.disk_usage(cache).free
         return UserError(
-            f"no room for the decoded images of {what} in {cache}: they take {_amount(file.size)},"
-            f" {_amount(free)} are free ({fault.strerror}); make room, or use --results elsewhere"
+            f"no room for the decoded images of {what} in {cache}: they take {amount(file.size)},"
+            f" {amount(free)} are free ({fault.strerror}); make room, or use --results elsewhere"
         )
     if isinstance(fault, NoLocks):
         return UserError(
@@ -144,7 +144,3 @@ def _unwritable(file: DecodedFile, what: str, fault: OSError) -> UserError:
             " the same images at once; use --results elsewhere"
         )
     return UserError(f"cannot write the image cache {cache}: {fault.strerror}; use --results elsewhere")
-
-
-def _amount(size: int) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

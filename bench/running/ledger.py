@@ -104,14 +104,19 @@ class Ledger:
 
     def entry_of(self, job: Job | None) -> Entry | None:
         """A job as the queue shows it."""
-        if job is None or job.cluster != "slurm" or self._queue is None:
+        if job is None or job.cluster != "slurm" or self.queue is None:
             return None
-        return self._queue.get((job.name, job.index))
+        return self.queue.get((job.name, job.index))
 
     @property
     def cells(self) -> list[str]:
         """The ids of all cells that have a folder."""
         return sorted(path.name for path in self._by_path)
+
+    @property
+    def begun(self) -> dict[Path, Started]:
+        """What the folders of cells are of, as far as they tell."""
+        return {path: self._by_path[path].started for path in sorted(self._by_path)}
 
     @property
     def presets(self) -> list[str]:
@@ -157,7 +162,8 @@ class Ledger:
         return None
 
     @cached_property
-    def _queue(self) -> Queue | None:
+    def queue(self) -> Queue | None:
+        """The queue, asked for once; None where nobody answers, which a note tells."""
         try:
             return self.scheduler().queue()
         except UserError as fault:
@@ -247,9 +253,9 @@ class Ledger:
         heartbeat = folder.heartbeat
         if job.cancelled or (heartbeat is not None and heartbeat.state == "cancelled"):
             return self._make(folder, "cancelled", str(heartbeat.place) if heartbeat is not None else "")
-        if self._queue is None:
+        if self.queue is None:
             return self._make(folder, "queued")
-        entry = self._queue.get((job.name, job.index))
+        entry = self.queue.get((job.name, job.index))
         known = heartbeat is not None and heartbeat.updated > job.submitted
         if entry is not None and entry.active:
             # A run that has left goes on COMPLETING for some seconds on its way back into the queue.
