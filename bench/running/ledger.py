@@ -6,7 +6,6 @@ Only small files are read, so that a thousand cells are told within two seconds.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,12 +18,17 @@ from bench.journal.heartbeat import Heartbeat, read_heartbeat, record_stamp
 from bench.journal.reading import Unreadable
 from bench.journal.record import RECORD, Started, cell_folders, is_running, read_record, read_records, read_started
 from bench.running import life
-from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, last_line, read_job
+from bench.running.deaths import death_of, log_of
+from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, read_job
 from bench.study.plan import Cell, id_start, request_key, resolves
 
 Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "unreadable", "missing"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """From what tells most to what tells least: where several folders answer a cell, the first of these counts."""
+
+NEVER_BEGAN = (
+    "its job was cancelled or lost before it began, and SLURM does not know it any more; `bench run` submits it"
+)
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,9 @@ class Ledger:
     @cached_property
     def _ends(self) -> Mapping[tuple[str, int | None], str]:
         """How jobs ended that neither their cells nor the queue tell of."""
-        jobs = [folder.job for folders in self._folders.values() for folder in folders if folder.job is not None]
+        folders = [folder for folders in self._folders.values() for folder in folders if folder.job is not None]
+        # Accounts are large: those of jobs that a record has outlived are not looked through.
+        jobs = [folder.job for folder in folders if folder.job.submitted >= _recorded(folder.path)]
         return self.scheduler().ends(jobs)
 
     @cached_property
@@ -271,7 +277,9 @@ class Ledger:
             return self._make(folder, "cancelled", entry=entry)
         if known and heartbeat.state in ("interrupted", "preempted", "timed out"):
             return self._make(folder, "interrupted", str(heartbeat.place), entry=entry)
-        return self._make(folder, "failed", reason=_death(heartbeat if known else None, job, how), entry=entry)
+        if not (how or known or job_logs(job)):
+            return self._make(folder, "cancelled", reason=NEVER_BEGAN)
+        return self._make(folder, "failed", reason=death_of(heartbeat if known else None, job, how), entry=entry)
 
     def _of_local_job(self, folder: _Folder, job: Job) -> CellState:
         if job.cancelled:
@@ -292,7 +300,7 @@ class Ledger:
         entry: Entry | None = None,
         tests: tuple[str, ...] = (),
     ) -> CellState:
-        log = _log(folder) if kind == "failed" else None
+        log = log_of(folder.path, folder.job) if kind == "failed" else None
         return CellState(kind, detail, reason, log, folder.path, folder.job, entry, tests)
 
 
@@ -318,26 +326,3 @@ def _progress(heartbeat: Heartbeat) -> str:
     minutes, seconds = divmod(int(left), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{heartbeat.place}, {hours}:{minutes:02}:{seconds:02} left"
-
-
-def _death(heartbeat: Heartbeat | None, job: Job, how: str) -> str:
-    """What can be said of a job that ended without saying anything itself."""
-    ended = f"SLURM: {how.lower().replace('_', ' ')}" if how else "SLURM does not know it any more"
-    if heartbeat is not None:
-        ago = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(heartbeat.updated))
-        return f"its job died without a word ({ended}); last heard of at {ago} on {heartbeat.host}: {heartbeat.place}"
-    if not job_logs(job):
-        return (
-            f"its job ended without a word ({ended}) and left no log in {job.folder}: "
-            "is the results folder shared with the nodes?"
-        )
-    return f"its job ended before the run began ({ended})"
-
-
-def _log(folder: _Folder) -> Path | None:
-    """Where to read why a cell failed."""
-    own = folder.path / "error.log"
-    if os.access(own, os.R_OK):
-        return own
-    logs = job_logs(folder.job) if folder.job is not None else []
-    return max(logs, key=lambda path: (bool(last_line(path)), path.suffix == ".err"), default=None)
