@@ -52,12 +52,15 @@ def ends(jobs: Sequence[Job]) -> dict[JobPlace, str]:
         return {}
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(min(job.submitted for job in jobs) - 60))
     ids_of = {job.name: _ids(job) for job in jobs}
-    known = {name: ids for name, ids in ids_of.items() if ids}
+    numbered = sorted(name for name, ids in ids_of.items() if ids)
+    unnumbered = sorted(name for name, ids in ids_of.items() if not ids)
+    numbers = sorted({identity for ids in ids_of.values() for identity in ids})
     found = {}
     # By a time alone sacct leaves out what was cancelled before it could have begun; by its number it is told.
-    for names, ids in ((known, [identity for ids in known.values() for identity in ids]), (ids_of.keys() - known, [])):
-        if names:
-            found |= _accounts(f"--starttime={since}", f"--name={','.join(sorted(names))}", *_numbers(ids))
+    if numbered:
+        found |= _accounts(f"--starttime={since}", f"--name={','.join(numbered)}", f"--jobs={','.join(numbers)}")
+    if unnumbered:
+        found |= _accounts(f"--starttime={since}", f"--name={','.join(unnumbered)}")
     return found
 
 
@@ -82,10 +85,6 @@ def _ids(job: Job) -> list[str]:
     except (OSError, ValueError):  # the latter for names that no folder can have
         return []
     return [identity for identity in scripts if identity.isdecimal()]
-
-
-def _numbers(ids: Sequence[str]) -> list[str]:
-    return [f"--jobs={','.join(sorted(ids))}"] if ids else []
 
 
 def show_job(identity: str) -> JobInfo:
