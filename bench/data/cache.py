@@ -14,6 +14,8 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
+
 from bench.data.dataset import Dataset, ImageRecord
 from bench.data.decoded import NO_FILE, DecodedFile, Note, digest_of, in_threads
 from bench.data.images import decode_bytes, read_bytes
@@ -55,17 +57,25 @@ def load_images(
     except OSError:
         pass  # another process takes it away at this moment, to make it anew
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with turn(file.path, what, len(file.records), progress) as tell:
-            if fault := file.fault(what, workers, progress):
-                if fault != NO_FILE:
-                    progress.say(f"decoded images of {what}: {file.path} {fault}; they are decoded anew")
-                _decode_all(file, workers, what, tell, progress)
-            return file.open()
+        try:
+            return _in_turn(file, what, workers, progress)
+        except FileNotFoundError:
+            # This process slept for long: its turn, and what it had half-made, went to another.
+            return _in_turn(file, what, workers, progress)
     except OSError as fault:
         if fault.errno in NO_RIGHT and not file.fault(what, workers, progress):
             return file.open()
         raise _unwritable(file, what, fault) from fault
+
+
+def _in_turn(file: DecodedFile, what: str, workers: int, progress: Progress) -> np.memmap:
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    with turn(file.path, what, len(file.records), progress) as tell:
+        if fault := file.fault(what, workers, progress):
+            if fault != NO_FILE:
+                progress.say(f"decoded images of {what}: {file.path} {fault}; they are decoded anew")
+            _decode_all(file, workers, what, tell, progress)
+        return file.open()
 
 
 def _decode_all(file: DecodedFile, workers: int, what: str, tell: Tell, progress: Progress) -> None:
@@ -83,6 +93,7 @@ def _decode_all(file: DecodedFile, workers: int, what: str, tell: Tell, progress
             second = time.time_ns() // 10**9 * 10**9
             os.utime(out.fileno(), ns=(second, second))
             modified = os.fstat(out.fileno()).st_mtime_ns
+        draft.stat()  # if it was taken away, the note beside the file is not ours to write
         sources, pixels = (digest_of(column) for column in zip(*digests, strict=True))
         file.write_note(Note(modified=modified, stamps=stamps, sources=sources, pixels=pixels))
         draft.replace(file.path)
