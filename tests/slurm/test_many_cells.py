@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import time
 
 import pytest
-from campaign import Campaign
-from places import ROOT
+from campaign import Campaign, in_a_process_of_its_own
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("cluster")]
 
@@ -22,14 +19,9 @@ HOURS = 2.0
 
 
 def answer(campaign: Campaign) -> tuple[str, float, float]:
-    """What `bench status` says, and its seconds by the clock and of the CPU.
-
-    As on a login node it need not share its CPU with jobs, as far as priorities can do that on one machine.
-    """
-    words = [*campaign.select, "--preset", "tiny", "--data-dir", campaign.data, "--results", campaign.results]
-    command = ["nice", "-n", "-10", sys.executable, "-m", "bench", "status", *map(str, words)]
+    """What `bench status` says, and its seconds by the clock and of the CPU."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    told = in_a_process_of_its_own(campaign.words("status")).stdout
     seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return told, seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
