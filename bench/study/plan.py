@@ -43,6 +43,7 @@ from bench.system.paths import expand
 LATER_KEYS = (
     "training.sampled_persons",
     "training.held_out_persons",
+    "training.held_out_every",
     "training.compile",
     "evaluation.gpu_memory_gib",
     "tf32",
