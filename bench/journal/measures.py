@@ -14,6 +14,9 @@ Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """Of things or bytes."""
 
+CLIP_GROUPS = ("per image", "pairs")
+"""The groups of parameters whose gradients are clipped together: what sees one image, and what sees pairs."""
+
 
 class Level(Settings):
     """Accuracy of something that needs no training, in shares of 1."""
@@ -34,7 +37,7 @@ class Look(Settings):
     learning_rates: list[float]
     """The present one of each group of layers: those that start from weights, if any, and all others."""
     gradient_norms: dict[str, float]
-    """Of each group whose gradients are clipped together, "per image" and "pairs", before clipping."""
+    """Of each of `CLIP_GROUPS` that has any, before clipping."""
     clipped: dict[str, Share]
     """By the same groups, the share of steps whose gradient was clipped."""
     held_out: Level

@@ -13,10 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
 from bench.config import CellConfig, Training
 from bench.errors import CellFailed
+from bench.journal.measures import CLIP_GROUPS
 from bench.network.matcher import Matcher
-
-CLIP_GROUPS = ("per image", "pairs")
-"""Names of the groups of parameters whose gradients are clipped, as `Matcher.clip_groups` gives them."""
 
 
 @dataclass(frozen=True)
