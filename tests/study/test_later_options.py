@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import variants
+from bench.report.board import Row as Line
+from bench.report.entries import varying_options
 from bench.study.definition import Row, load_preset, load_study
 from bench.study.plan import plan
 from variants import HeadError
@@ -54,9 +56,6 @@ def test_what_names_no_options_is_refused(tmp_path, declared):
 
 
 def test_rows_that_differ_in_a_later_option_are_told_apart():
-    from bench.report.board import Row as Line
-    from bench.report.entries import varying_options
-
     study = load_study("table2")
     base = next(row for row in study.rows if row.head == "transformer_cat")
     rows = [base, Row(**{**base.model_dump(), "label": "first", "options": {**base.options, "norm_first": True}})]
