@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from variants._base import Product, Repr
 from variants._layers import (
-    PairNorm,
     check_layers,
     choose,
     draw_xavier,
@@ -17,7 +16,6 @@ from variants._layers import (
     tokens_of,
 )
 from variants._pairs import PairwiseHead, pair_up
-from variants.kernels import exact_linear
 
 
 class TransformerCat(PairwiseHead):
@@ -29,6 +27,7 @@ class TransformerCat(PairwiseHead):
     """
 
     numerics = 2
+    later_options = ("norm_first",)
 
     def __init__(
         self,
@@ -39,6 +38,7 @@ class TransformerCat(PairwiseHead):
         heads: int = 1,
         fusion: str = "none",
         encoder_init: str = "torch",
+        norm_first: bool = False,
     ) -> None:
         super().__init__(feature_shape)
         width = feature_shape[0]
@@ -51,9 +51,7 @@ class TransformerCat(PairwiseHead):
             self.encoder[-1].norm2 = _NoNorm()
         scores = layers if fusion.startswith("score") else 1
         inputs = layers * width if fusion == "feature" else width
-        # Without bias: the batch norm behind it would cancel one.
-        self.score = nn.ModuleList(nn.Linear(inputs, 1, bias=False) for _ in range(scores))
-        self.norm = nn.ModuleList(PairNorm() for _ in range(scores))
+        self.add_scores(scores, inputs, norm_first)
         draw_xavier(self, encoder_init)
 
     def encode(self, feature_map: Tensor) -> Repr:
@@ -65,7 +63,6 @@ class TransformerCat(PairwiseHead):
         return [*encoder_products(self.encoder, pairs, 2 * self.tokens + 1), Product(pairs, inputs, 1)]
 
     def score_pairs(self, query: Repr, gallery: Repr) -> Tensor:
-        """[q*g, L]: the scores of each pair in front of their batch norms."""
         queries, galleries = pair_up(query.tokens, gallery.tokens)
         tokens = torch.cat((self.class_token.expand(len(queries), 1, -1), queries, galleries), dim=1) + self.position
         class_tokens = []
@@ -76,16 +73,13 @@ class TransformerCat(PairwiseHead):
             class_tokens = class_tokens[-1:]
         elif self.fusion == "feature":
             class_tokens = [torch.cat(class_tokens, dim=1)]
-        scores = [
-            exact_linear(token, score.weight, None) for token, score in zip(class_tokens, self.score, strict=True)
-        ]
-        return torch.cat(scores, dim=1)
+        return self.before_norms(class_tokens)
 
     def pair_bytes(self, training: bool = False) -> int:
         width, tokens = self.feature_shape[0], 2 * self.tokens + 1
         if training:
-            return 4 * tokens * len(self.encoder) * (12 * width + 2 * self.feedforward)
-        return 4 * tokens * (8 * width + 2 * self.feedforward + 2 * self.heads * tokens)
+            return 4 * tokens * len(self.encoder) * (12 * width + 2 * self.feedforward) + self.kept_bytes()
+        return 4 * tokens * (8 * width + 2 * self.feedforward + 2 * self.heads * tokens) + self.kept_bytes()
 
     def image_bytes(self) -> int:
         """The tokens and their gradient, before and behind the head."""
@@ -97,7 +91,7 @@ class TransformerCat(PairwiseHead):
     def void_parameters(self) -> set[str]:
         """The last batch norm cancels what shifts all scores alike: the last bias that the class token has added."""
         last = f"encoder.{len(self.encoder) - 1}"
-        return {f"{last}.linear2.bias" if self.fusion == "score_nonorm" else f"{last}.norm2.bias"}
+        return {f"{last}.linear2.bias"} if self.fusion == "score_nonorm" else self.shift_of(f"{last}.norm2")
 
 
 class _NoNorm(nn.Identity):

@@ -21,6 +21,7 @@ from bench.report.collect import collect, covered
 from bench.report.columns import EXTRA
 from bench.report.curves import CurvePoint, curve_points
 from bench.report.layout import tables
+from bench.report.learning import LearningPoint, learning_points
 from bench.report.model import FORMATS, PICTURES, USUAL_FORMATS, Table
 from bench.report.page.make import PageContent, make_page
 from bench.report.page.options import PageOptions
@@ -104,8 +105,7 @@ def write_report(
     for table in [*(table for board in boards for table in made[board.slug]), *chain(*beside.values())]:
         files |= _table_files(table, wanted)
     if "csv" in wanted:
-        curves = [board for board in boards if board.study.layout == "curves"]
-        files |= {f"{board.slug}-curves.csv": _bytes(to_csv_lines(curve_points(board), CurvePoint)) for board in curves}
+        files |= _point_files(boards)
     suffixes = [suffix for name in wanted for suffix in PICTURES.get(name, ())]
     pictures, undrawn = _draw(boards, groups(sources.shortlists), suffixes)
     for drawn in pictures.values():
@@ -137,6 +137,16 @@ def _table_files(table: Table, wanted: Sequence[str]) -> dict[str, bytes]:
     writers: dict[str, tuple[str, Callable[[Table], str]]] = {"latex": (".tex", to_latex), "csv": (".csv", to_csv)}
     chosen = [writers[name] for name in wanted if name in writers]
     return {f"{table.slug}{suffix}": _bytes(render(table)) for suffix, render in chosen}
+
+
+def _point_files(boards: Sequence[Board]) -> dict[str, bytes]:
+    """What the pictures of sweeps and of learning are drawn from."""
+    swept = {board.slug: curve_points(board) for board in boards if board.study.layout == "curves"}
+    learned = {board.slug: points for board in boards if (points := learning_points(board))}
+    return {
+        **{f"{name}-curves.csv": _bytes(to_csv_lines(points, CurvePoint)) for name, points in swept.items()},
+        **{f"{name}-learning.csv": _bytes(to_csv_lines(points, LearningPoint)) for name, points in learned.items()},
+    }
 
 
 def _bytes(text: str) -> bytes:
