@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.running.jobs import ClusterSettings, HandedOver, Job, JobPlace, Queue
+from bench.running.jobs import Accounted, ClusterSettings, HandedOver, Job, JobPlace, Queue
 from slurm import queue
+from slurm.accounts import accounts
 from slurm.gpus import USUAL, precision_of
 from slurm.resources import Resources, ResourceTable
 
@@ -42,6 +43,10 @@ class SlurmCluster:
     def ends(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """How forgotten jobs ended, where SLURM keeps accounts."""
         return queue.ends(jobs)
+
+    def accounts(self, jobs: Sequence[Job]) -> Mapping[JobPlace, Accounted]:
+        """What jobs took, from SLURM's accounts. Raises UserError where it keeps none."""
+        return accounts(jobs)
 
     def cancel(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """End those that wait or run."""

@@ -40,6 +40,7 @@ from bench.journal.record import (
     write_started,
 )
 from bench.network.matcher import Matcher, count_parameters
+from bench.running.meter import RunMeter
 from bench.running.task import NOTHING_TO_TEST, CellTask
 from bench.running.trained import trained_network
 from bench.system.signals import Interrupted, Interruption
@@ -94,6 +95,7 @@ def _run_locked(task: CellTask, pulse: Pulse) -> int:
         if last is None or last.state != "done":
             pulse.end("done", tests=_tests_of(before))
         return DONE
+    pulse.meter = RunMeter(torch.device(task.device), (last and last.usage) or (before and before.usage))
     given_up = before is not None and before.failure is not None
     deaths = 0 if last is None or given_up else last.deaths + (last.state in ("running", "timed out"))
     run = _Run(task, before if before is not None and before.weights_hash is not None else None, pulse)
@@ -224,8 +226,8 @@ class _Run:
         self._store(self.record.model_copy(update={"tests": tests}))
 
     def _store(self, record: Record) -> None:
-        write_record(self.task.folder, record)
-        self.record = record
+        self.record = record.model_copy(update={"usage": self.pulse.usage()})
+        write_record(self.task.folder, self.record)
 
     def _train(self) -> Record:
         self.phase = "data"
