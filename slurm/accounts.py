@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bench.running.jobs import Accounted, Job, JobPlace
-from slurm.amounts import bytes_of, seconds_of
 from slurm.asking import ask
 
 COLUMNS = ("JobName", "JobID", "ElapsedRaw", "TotalCPU", "MaxRSS", "Timelimit", "ReqMem", "AllocCPUS", "TRESUsageInMax")
 PATIENCE = 30.0
 """Seconds that accounts of many jobs may take to be read."""
 NAMES_AT_ONCE = 100
+
+_MEMORY = re.compile(r"(\d+(?:\.\d*)?)([KMGTP]?)B?")
+_POWERS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}
 
 Number = TypeVar("Number", int, float)
 
@@ -32,9 +35,7 @@ def accounts(jobs: Sequence[Job]) -> Mapping[JobPlace, Accounted]:
             row = dict(zip(COLUMNS, values, strict=True))
             identity, _, step = row["JobID"].partition(".")
             found.setdefault(identity, _Sums()).add(row, step)
-    return {
-        (sums.name, _index(identity)): sums.accounted for identity, sums in found.items() if sums.name
-    }
+    return {(sums.name, _index(identity)): sums.accounted for identity, sums in found.items() if sums.name}
 
 
 def _lines(names: Sequence[str], submitted: float) -> list[str]:
@@ -64,13 +65,13 @@ class _Sums:
         if not step:
             self.name = row["JobName"]
             _keep(self.seconds, row["ElapsedRaw"], float)
-            _keep(self.cpu_seconds, row["TotalCPU"], seconds_of)
+            _keep(self.cpu_seconds, row["TotalCPU"], _seconds)
             cpus = int(row["AllocCPUS"]) if row["AllocCPUS"].isdecimal() else None
-            self.asked = _or_none(row["Timelimit"], seconds_of), _asked_bytes(row["ReqMem"], cpus), cpus
+            self.asked = _or_none(row["Timelimit"], _seconds), _asked_bytes(row["ReqMem"], cpus), cpus
             return
-        _keep(self.host_bytes, row["MaxRSS"], bytes_of)
+        _keep(self.host_bytes, row["MaxRSS"], _bytes)
         used = dict(item.partition("=")[::2] for item in row["TRESUsageInMax"].split(","))
-        _keep(self.gpu_bytes, used.get("gres/gpumem", ""), bytes_of)
+        _keep(self.gpu_bytes, used.get("gres/gpumem", ""), _bytes)
         _keep(self.gpu_busy, used.get("gres/gpuutil", ""), lambda text: min(1.0, float(text) / 100))
 
     @property
@@ -104,8 +105,26 @@ def _or_none(text: str, read: Callable[[str], Number]) -> Number | None:
 
 def _asked_bytes(text: str, cpus: int | None) -> int | None:
     """ReqMem: before SLURM 21.08 it ends in n for a node or c for each CPU."""
-    memory = _or_none(text.removesuffix("n").removesuffix("c"), bytes_of)
+    memory = _or_none(text.removesuffix("n").removesuffix("c"), _bytes)
     return memory * (cpus or 1) if memory and text.endswith("c") else memory
+
+
+def _seconds(text: str) -> float:
+    """A duration, such as 1-02:03:04 or 05:06.789. Raises ValueError for anything else, as UNLIMITED."""
+    days, _, clock = text.rpartition("-")
+    parts = clock.split(":")
+    if len(parts) not in (2, 3):
+        raise ValueError(text)
+    hours, minutes, seconds = ["0", *parts][-3:]
+    return ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)
+
+
+def _bytes(text: str) -> int:
+    """An amount, such as 1.5G, 1536K or 0. Raises ValueError for anything else."""
+    found = _MEMORY.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    return int(float(found[1]) * 2 ** _POWERS[found[2]])
 
 
 def _index(identity: str) -> int | None:

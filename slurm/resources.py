@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from bench.config import MOST_THREADS, Settings, merge, one_of, validate
 from bench.errors import UserError
 from bench.values import read_yaml
+from slurm.memory import bytes_of
 
 if TYPE_CHECKING:
     from bench.running.task import CellTask
@@ -31,6 +32,8 @@ class Resources(Settings):
 
     time: str = "24:00:00"
     memory: str | None = None
+    most_memory: str | None = None
+    """Up to which a run asks for more after it was killed for memory; None: four times what it asked for at first."""
     gpus: int = Field(1, ge=0, le=1000)
     gpu_type: str | None = None
     cpus: int = Field(8, ge=1, le=MOST_THREADS)
@@ -60,6 +63,13 @@ class Resources(Settings):
     @classmethod
     def _is_time(cls, value: str) -> str:
         minutes_of(value)
+        return value
+
+    @field_validator("most_memory")
+    @classmethod
+    def _is_memory(cls, value: str | None) -> str | None:
+        if value is not None and bytes_of(value) is None:
+            raise ValueError(f"no amount of memory: {value!r}; write 64G, or 65536 for MiB")
         return value
 
     @field_validator("sbatch")

@@ -16,13 +16,16 @@ from pathlib import Path
 
 from bench.environment import RUN_ENVIRONMENT
 from bench.errors import UserError
+from bench.journal.starts import read_starts
 from bench.running.jobs import JOB, ClusterSettings, HandedOver, Job, read_job, write_job
 from bench.running.task import CellTask
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
 from slurm.asking import Busy
+from slurm.comeback import MOST_MEMORY
 from slurm.executor import PatientExecutor, is_limit
 from slurm.folder import HERE, entered, environment, submission_folder
+from slurm.memory import MIB, most_bytes, with_enough_memory
 from slurm.resources import Resources, ResourceTable, minutes_of
 from slurm.snapshot import Snapshot, freeze, keep_head, snapshot_of
 from slurm.worker import SIGNAL_SECONDS, run_job
@@ -109,7 +112,11 @@ class Submission:
         return f"time {array.resources.time}, not predicted here; `bench plan` in a job on such a node predicts it"
 
     def _arrays(self, tasks: Sequence[CellTask]) -> list[JobArray]:
-        return plan_arrays(tasks, self._table.for_task, queue.max_array_size(), self._max_parallel)
+        return plan_arrays(tasks, self._resources, queue.max_array_size(), self._max_parallel)
+
+    def _resources(self, task: CellTask) -> Resources:
+        """What a run asks for, after how its earlier starts went."""
+        return with_enough_memory(self._table.for_task(task), read_starts(task.folder))
 
     def _folder(self, name: str) -> Path:
         return submission_folder(self._results, name)
@@ -146,6 +153,7 @@ class Submission:
             "PYTHONPATH": str(snapshot.path),
             "PYTHONSAFEPATH": "1",
             SIGNAL_SECONDS: str(resources.signal_seconds),
+            MOST_MEMORY: str((most_bytes(resources) or 0) // MIB),
             **RUN_ENVIRONMENT,
         }
         enter = f"cd -- {shlex.quote(str(folder))} || exit 1"

@@ -27,7 +27,8 @@ BEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
 """Silence after which a process on another machine counts as dead."""
 
-State = Literal["running", "interrupted", "preempted", "timed out", "cancelled", "done", "failed"]
+State = Literal["running", "interrupted", "preempted", "timed out", "requeued", "cancelled", "done", "failed"]
+"""How a run is; "requeued": its job went back into the queue to ask for more memory, or for another node."""
 
 Moment = Annotated[float, Field(ge=0, lt=2**36)]
 """Seconds since 1970."""
