@@ -84,7 +84,7 @@ def _between(start: Moment, end: Moment) -> float:
 
 
 class WholePeaks:
-    """Peaks of this process over a stretch of work in which `reset_peak` is called: bytes of the machine, of the GPU."""
+    """Peaks of this process over a stretch of work, whatever resets: bytes of the machine and of the GPU."""
 
     def __init__(self) -> None:
         self.host = self.gpu = 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from bench.errors import UserError
 from bench.running.jobs import Accounted, Job, JobPlace
 from slurm.asking import ask
 
@@ -24,6 +26,8 @@ Number = TypeVar("Number", int, float)
 
 def accounts(jobs: Sequence[Job]) -> Mapping[JobPlace, Accounted]:
     """What jobs took, all their starts together. Raises UserError with sacct's words where there are no accounts."""
+    if shutil.which("sacct") is None:
+        raise UserError("there is no sacct on this machine")
     names = sorted({job.name for job in jobs})
     lines: list[str] = []
     for start in range(0, len(names), NAMES_AT_ONCE):

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from bench.config import MOST_THREADS, Settings, merge, one_of, validate
 from bench.errors import UserError
+from bench.running.jobs import Asked
 from bench.values import read_yaml
 from slurm.memory import bytes_of
 
@@ -88,6 +89,19 @@ class Resources(Settings):
     def counted_by(self) -> tuple[str | None, ...]:
         """What SLURM counts a user's jobs by, to say that there are as many as there may be."""
         return self.account, self.qos, self.partition
+
+    @property
+    def asked(self) -> Asked:
+        """What a job of these resources asks for, in numbers."""
+        return Asked(
+            seconds=60 * minutes_of(self.time),
+            host_bytes=bytes_of(self.memory),
+            cpus=self.cpus,
+            gpus=self.gpus,
+            gpu_type=self.gpu_type,
+            partition=self.partition,
+            constraint=self.constraint,
+        )
 
     def sbatch_options(self) -> dict[str, str | bool]:
         """Options that Submitit has no word for, as option -> value."""

@@ -173,7 +173,14 @@ class Submission:
         try:
             for place, task in enumerate(array.tasks):
                 index = None if alone else place
-                job = Job(cluster="slurm", name=name, index=index, folder=str(folder), submitted=time.time())
+                job = Job(
+                    cluster="slurm",
+                    name=name,
+                    index=index,
+                    folder=str(folder),
+                    submitted=time.time(),
+                    asked=array.resources.asked,
+                )
                 write_job(task.folder, job)
             with entered(folder) as here, environment(dict.fromkeys(OF_ANOTHER_JOB)):
                 executor = self._executor(array, under_way.snapshot, under_way.name, number, after, here)
