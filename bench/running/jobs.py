@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import model_validator
 
-from bench.config import Settings
+from bench.config import CellConfig, Settings
 from bench.journal.heartbeat import Moment
 from bench.journal.reading import as_json, read_json
 from bench.journal.record import Count, write_atomically
@@ -126,6 +126,30 @@ class Scheduler(Protocol):
         """End those that wait or run. Returns the ids of these; raises UserError with the scheduler's own words."""
 
 
+class Called(Protocol):
+    """A run, planned or about to be made, as far as resources are chosen by it."""
+
+    @property
+    def label(self) -> str:
+        """Its row's."""
+
+    @property
+    def config(self) -> CellConfig:
+        """With its head and what it is trained on."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the runs of a command are called by, and all that runs may be called by: resources may be given to some."""
+
+    study: str
+    studies: tuple[str, ...]
+    heads: tuple[str, ...]
+    train: tuple[str, ...]
+    """Sets that are trained on, one by one."""
+    rows: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class ClusterSettings:
     """How cells are handed over, as the command line says it."""
@@ -133,7 +157,7 @@ class ClusterSettings:
     name: str
     results: Path
     resources: Path | None = None
-    """A file of resources by head."""
+    """A file of resources."""
     overrides: tuple[str, ...] = ()
     """KEY=VALUE of resources."""
     max_parallel: int | None = None
@@ -142,6 +166,8 @@ class ClusterSettings:
     """Runs at a time on this machine."""
     devices: tuple[str, ...] = ()
     """Devices of this machine over which runs are spread."""
+    names: Names | None = None
+    """None where nothing is to be submitted."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +183,8 @@ class HandedOver:
 class Cluster(Scheduler, Protocol):
     """A place where cells can be run."""
 
-    def target(self, head: str) -> Target | None:
-        """The machine that will run a head; None is this one."""
+    def target(self, run: Called) -> Target | None:
+        """The machine that will run it; None is this one."""
 
     def scripts(self, tasks: Sequence[CellTask]) -> list[str]:
         """What would be submitted. Writes nothing."""

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from called import called
 from made_up_runs import both, cells, run
 
 from bench.journal.heartbeat import Heartbeat, record_stamp, write_heartbeat
@@ -13,7 +14,7 @@ from bench.journal.usage import Usage
 from bench.running.amounts import GIB, memory_step, time_step
 from bench.running.fitting import CPU_MARGIN, JOB_BYTES, MEMORY_MARGIN, REASONS, TIME_MARGIN
 from bench.running.jobs import Asked, Job, write_job
-from slurm.resources import ResourceTable
+from slurm.table import ResourceTable
 
 TABLE = [*both((0.3, 0.2), (0.7, 0.4))]
 USED = Usage(
@@ -81,7 +82,7 @@ def test_the_lines_would_have_fitted_and_can_be_pasted(bench, two_runs, played_s
     pasted = tmp_path / "mine.yaml"
     lines = out.splitlines()
     pasted.write_text("\n".join(lines[lines.index("heads:") : lines.index("heads:") + 2]))
-    fit = ResourceTable(pasted, []).of("transmatcher")
+    fit = ResourceTable(pasted, []).of(called("transmatcher"))
     assert (fit.time, fit.memory, fit.cpus) == ("6:00:00", "8G", 3)
     assert "# on a GPU of 48G or more" in pasted.read_text()
     assert fit.asked.seconds >= TIME_MARGIN * USED.seconds
