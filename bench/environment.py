@@ -54,6 +54,21 @@ def available_memory(root: Path = Path("/")) -> int:
     return max(0, min([free, *granted]))
 
 
+def memory_kills(root: Path = Path("/")) -> int | None:
+    """How many processes were killed in the control group of this process, so far, because memory ran out.
+
+    None where the system does not say. A process that a job started is in the job's own group.
+    """
+    for folder in _control_groups(root, "memory"):
+        for name in ("memory.events", "memory.oom_control"):
+            try:
+                told = dict(line.split() for line in (folder / name).read_text().splitlines())
+                return int(told["oom_kill"])
+            except (OSError, ValueError, KeyError):  # the first version tells it since Linux 4.13
+                continue
+    return None
+
+
 def triton_cache(root: Path = Path("/")) -> str | None:
     """A folder on this machine for compiled kernels, where the home folder lies on another; None: Triton's own will do.
 

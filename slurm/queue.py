@@ -84,6 +84,27 @@ def requeue(identity: str) -> None:
     ask("scontrol", "requeue", identity, patience=30.0)
 
 
+def nodes(partition: str | None) -> dict[str, int]:
+    """The nodes of a partition, or of the cluster, and the memory of each in MiB. Raises UserError if nobody tells."""
+    of = [f"--partition={partition}"] if partition else []
+    told = ask("sinfo", "--noheader", "--Node", "--format=%N|%m", *of, insist=0.0)
+    found = {}
+    for line in told.splitlines():
+        name, _, memory = line.strip().partition("|")
+        found[name] = _index(memory.rstrip("+")) or 0
+    return found
+
+
+def change(identity: str, **fields: str) -> None:
+    """Have a job that waits ask for something else, by scontrol's words. Raises UserError with SLURM's own words."""
+    ask("scontrol", "update", f"JobId={identity}", *(f"{name}={value}" for name, value in fields.items()))
+
+
+def end(identity: str) -> None:
+    """End one job. Raises UserError with SLURM's own words."""
+    ask("scancel", identity, patience=30.0)
+
+
 def cancel(jobs: Sequence[Job]) -> dict[JobPlace, str]:
     """End those that wait or run; returns the ids of these. Raises UserError with SLURM's own words."""
     entries = queue()

@@ -10,21 +10,26 @@ import os
 import secrets
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.environment import RUN_ENVIRONMENT
 from bench.errors import UserError
+from bench.journal.starts import read_starts
 from bench.running.jobs import JOB, ClusterSettings, HandedOver, Job, read_job, write_job
 from bench.running.task import CellTask
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
 from slurm.asking import Busy
+from slurm.comeback import MOST_MEMORY
 from slurm.executor import PatientExecutor, is_limit
 from slurm.folder import HERE, entered, environment, submission_folder
-from slurm.resources import Resources, ResourceTable, minutes_of
+from slurm.memory import MIB, most_bytes, with_enough_memory
+from slurm.resources import Resources, minutes_of
 from slurm.snapshot import Snapshot, freeze, keep_head, snapshot_of
+from slurm.table import ResourceTable
 from slurm.worker import SIGNAL_SECONDS, run_job
 
 LOG_NAME = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}_0_log"
@@ -51,7 +56,8 @@ class Submission:
             text = executor._make_submission_file_text(executor._submitit_command_str, "dry-run")
             cells = "\n".join(f"#   {place}: {task.cell}" for place, task in enumerate(array.tasks))
             waits = f"# waits for array {array.after + 1} to end\n" if array.after is not None else ""
-            asked = f"# memory {array.resources.memory or 'not limited'}, {self._time_words(array)}\n"
+            words = dict.fromkeys(self._table.time_words(task, array.resources) for task in array.tasks)
+            asked = f"# memory {array.resources.memory or 'not limited'}, {'; '.join(words)}\n"
             found.append(f"# array {number + 1}, its jobs:\n{cells}\n{waits}{asked}{text}")
         return found
 
@@ -102,14 +108,12 @@ class Submission:
             under_way.full.add(array.resources.counted_by)
         under_way.left += waiting
 
-    def _time_words(self, array: JobArray) -> str:
-        """Where the time limit is from: what this machine would need says nothing of a node."""
-        if self._table.time_is_own:
-            return f"time {array.resources.time}"
-        return f"time {array.resources.time}, not predicted here; `bench plan` in a job on such a node predicts it"
-
     def _arrays(self, tasks: Sequence[CellTask]) -> list[JobArray]:
-        return plan_arrays(tasks, self._table.for_task, queue.max_array_size(), self._max_parallel)
+        return plan_arrays(tasks, self._resources, queue.max_array_size(), self._max_parallel)
+
+    def _resources(self, task: CellTask) -> Resources:
+        """What a run asks for, after how its earlier starts went."""
+        return with_enough_memory(self._table.for_task(task), read_starts(task.folder))
 
     def _folder(self, name: str) -> Path:
         return submission_folder(self._results, name)
@@ -119,7 +123,7 @@ class Submission:
     ) -> PatientExecutor:
         """Submitit's executor, which is to be used while `here` is the working folder."""
         resources = array.resources
-        executor = PatientExecutor(here)
+        executor = PatientExecutor(here, _python(resources))
         executor.update_parameters(
             job_name=f"{name}-{number}",
             time=minutes_of(resources.time),
@@ -135,7 +139,7 @@ class Submission:
             setup=self._setup(resources, snapshot, self._folder(name) / str(number)),
             # The task's output goes where the script's own goes. Since SLURM 22.05 srun does not take the CPUs of its
             # job by itself.
-            srun_args=["--output=all", "--error=all", f"--cpus-per-task={resources.cpus}"],
+            srun_args=["--output=all", "--error=all", f"--cpus-per-task={resources.cpus}", *resources.srun],
             additional_parameters={**resources.sbatch_options(), "output": os.devnull, "error": os.devnull},
         )
         return executor
@@ -146,6 +150,7 @@ class Submission:
             "PYTHONPATH": str(snapshot.path),
             "PYTHONSAFEPATH": "1",
             SIGNAL_SECONDS: str(resources.signal_seconds),
+            MOST_MEMORY: str((most_bytes(resources) or 0) // MIB),
             **RUN_ENVIRONMENT,
         }
         enter = f"cd -- {shlex.quote(str(folder))} || exit 1"
@@ -154,8 +159,26 @@ class Submission:
         return [
             enter,
             f'exec >> "{LOG_NAME}.out" 2>> "{LOG_NAME}.err"',
+            *self._teardown(resources),
             *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
             *own,
+        ]
+
+    def _teardown(self, resources: Resources) -> list[str]:
+        """Has the shell, whatever ends it, run the user's commands last, where `bench run` was given."""
+        if not resources.teardown:
+            return []
+        return [
+            "teardown() {",
+            "local code=$?",
+            "set +e",
+            f"cd -- {shlex.quote(str(self._given_in))}",
+            *resources.teardown,
+            'exit "$code"',
+            "}",
+            "trap teardown EXIT",
+            # A shell that is told to leave would end, and not wait until the run has saved.
+            "trap : TERM",
         ]
 
     def _submit_array(self, array: JobArray, under_way: _UnderWay, after: str | None) -> str:
@@ -165,7 +188,14 @@ class Submission:
         try:
             for place, task in enumerate(array.tasks):
                 index = None if alone else place
-                job = Job(cluster="slurm", name=name, index=index, folder=str(folder), submitted=time.time())
+                job = Job(
+                    cluster="slurm",
+                    name=name,
+                    index=index,
+                    folder=str(folder),
+                    submitted=time.time(),
+                    asked=array.resources.asked,
+                )
                 write_job(task.folder, job)
             with entered(folder) as here, environment(dict.fromkeys(OF_ANOTHER_JOB)):
                 executor = self._executor(array, under_way.snapshot, under_way.name, number, after, here)
@@ -184,6 +214,13 @@ class Submission:
             before = ", ".join(under_way.all_ids)
             raise UserError(f"{words}; submitted before: {before}" if before else words) from fault
         return first.job_id.partition("_")[0]
+
+
+def _python(resources: Resources) -> str:
+    """The Python that runs a job, in the shell's words."""
+    python = resources.python or shlex.quote(sys.executable)
+    # What srun is told, as to take a container, may have the run begin in another folder than that of the script.
+    return f"""sh -c 'cd -- "$0" && exec "$@"' "$PWD" {python}""" if resources.srun else python
 
 
 class _NoRoom(UserError):

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from bench.environment import memory_kills
 from bench.errors import UserError
-from bench.journal.heartbeat import State, present_job, read_heartbeat, restate
-from bench.running.cell import BUSY, INTERRUPTED, run_cell
+from bench.journal.heartbeat import State, read_heartbeat, restate
+from bench.running.cell import BUSY, DONE, INTERRUPTED, run_cell
 from bench.running.outcome import outcome_after
 from bench.running.task import CellTask
 from bench.system.processes import follow_parent, how_it_ended
 from bench.system.signals import STOP_SIGNALS
 from bench.system.streams import tolerant_streams
 from slurm import queue
+from slurm.comeback import PresentStart
 from slurm.folder import working_in
 from slurm.queue import JobInfo
 
@@ -81,20 +83,25 @@ class _Supervisor:
 
     def __init__(self, task: CellTask, given_in: Path) -> None:
         self.task, self.given_in, self.child, self.told = task, given_in, None, False
+        self.start = PresentStart(task)
 
     def run(self) -> str:
         # These replace Submitit's own handlers, which guess whether a signal means a time-out.
         for number in STOP_SIGNALS:
             signal.signal(number, self._forward)
+        self.start.begin()
         while True:
+            kills = memory_kills()
             code = self._run_once()
             if code is None:
                 return "failed: its process could not be started"
             if code == INTERRUPTED:
                 return self._settle()
+            if code not in (DONE, BUSY) and not self.told and _more(kills, memory_kills()):
+                # Of the run itself, or of a process that calculated for it: there is no use in another try.
+                return self.start.ask_for_more_memory()
             if code >= 0 and code != BUSY:
-                outcome = outcome_after(self.task, code)
-                return f"failed: {outcome.reason}" if outcome.failed else "done"
+                return self._judge(code)
             if self.told:
                 # Nothing of this process was saved, but what was before is safe.
                 return self._settle()
@@ -102,6 +109,12 @@ class _Supervisor:
                 time.sleep(BUSY_SECONDS)
             else:
                 print(f"the process {how_it_ended(code)}; starting it again", file=sys.stderr, flush=True)
+
+    def _judge(self, code: int) -> str:
+        """Tell how a run ended that came to its end."""
+        outcome = outcome_after(self.task, code)
+        self.start.end("failed" if outcome.failed else "done", outcome.reason)
+        return f"failed: {outcome.reason}" if outcome.failed else "done"
 
     def _run_once(self) -> int | None:
         # A signal between the fork and the cell's first look would be lost: it is held back until the cell listens.
@@ -126,7 +139,7 @@ class _Supervisor:
     def _settle(self) -> str:
         """Find out why, say so in the heartbeat, and go back into the queue if SLURM does not do that itself."""
         # Of an array, the place too: SLURM takes the number alone for the whole array.
-        identity = present_job()
+        identity = self.start.job
         if identity is None:
             return "interrupted"
         heartbeat = read_heartbeat(self.task.folder)
@@ -137,6 +150,7 @@ class _Supervisor:
             restate(self.task.folder, decision.state, decision.reason)
         except OSError as fault:
             print(f"{self.task.folder}: {fault.strerror}", file=sys.stderr, flush=True)
+        self.start.end("left", decision.reason)
         print(f"{decision.state}: {decision.reason}", flush=True)
         if decision.requeue:
             try:
@@ -157,6 +171,11 @@ def _ask_and_decide(identity: str, signal_name: str) -> Decision:
             print(f"cannot ask SLURM: {fault}", file=sys.stderr, flush=True)
             time.sleep(1.0)
     return Decision("preempted", True, f"told to leave by {signal_name}; SLURM does not say why")
+
+
+def _more(before: int | None, after: int | None) -> bool:
+    """Whether processes were killed for memory in between, as far as the system counts them."""
+    return before is not None and after is not None and after > before
 
 
 def _child(task: CellTask, given_in: Path) -> None:

@@ -19,6 +19,7 @@ from pydantic import Field
 from bench.config import Settings
 from bench.journal.reading import Unreadable, as_json, read_json
 from bench.journal.record import RECORD, Count, Seconds, write_atomically
+from bench.journal.usage import Usage
 
 HEARTBEAT = "heartbeat.json"
 BEAT_SECONDS = 10.0
@@ -26,7 +27,8 @@ BEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
 """Silence after which a process on another machine counts as dead."""
 
-State = Literal["running", "interrupted", "preempted", "timed out", "cancelled", "done", "failed"]
+State = Literal["running", "interrupted", "preempted", "timed out", "requeued", "cancelled", "done", "failed"]
+"""How a run is; "requeued": its job went back into the queue to ask for more memory, or for another node."""
 
 Moment = Annotated[float, Field(ge=0, lt=2**36)]
 """Seconds since 1970."""
@@ -73,6 +75,8 @@ class Heartbeat(Settings):
     """Test sets with a result of the trained network."""
     record_stamp: list[int] | None = None
     """Size and time of the record.json that this tells of; another one has to be read itself."""
+    usage: Usage | None = None
+    """What the run has taken of its machine so far; None in older heartbeats."""
 
 
 def write_heartbeat(folder: Path, heartbeat: Heartbeat) -> None:

@@ -24,6 +24,7 @@ from bench.config import CellConfig, Settings
 from bench.errors import CellFailed
 from bench.journal.measures import Count, Level, Look, Seconds, Share
 from bench.journal.reading import Unreadable, as_json, listed, read_json
+from bench.journal.usage import Usage
 from bench.system.locks import try_lock
 
 RECORD, STARTED, LOG = "record.json", "started.json", "log.jsonl"
@@ -186,6 +187,8 @@ class Record(Settings):
     parameters: dict[str, Count] = {}
     """Trainable parameters of backbone (with neck) and head."""
     failure: Failure | None = None
+    usage: Usage | None = None
+    """What the run took of its machine until this was written; None in older records."""
 
     def result(self, test: str, state: str = "trained") -> TestResult | None:
         """The result on a test set, or None."""

@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from bench.data.cache import load_images
 from bench.data.held_out import held_out_positions, held_out_set
 from bench.data.sources import load_source
 from bench.data.tensors import ChosenImages, Images
-from bench.errors import CellFailed, UserError
+from bench.errors import CellFailed
 from bench.journal.checkpoint import save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
 from bench.journal.measures import Level
@@ -29,8 +28,6 @@ from bench.journal.pulse import Observer, Pulse
 from bench.journal.reading import Unreadable
 from bench.journal.record import (
     CHECKPOINT,
-    RECORD,
-    Failure,
     Record,
     Started,
     TestResult,
@@ -41,6 +38,8 @@ from bench.journal.record import (
     write_started,
 )
 from bench.network.matcher import Matcher, count_parameters
+from bench.running.failures import failed_record, identity_of, reason_of, take_back_failure
+from bench.running.meter import RunMeter
 from bench.running.task import NOTHING_TO_TEST, CellTask
 from bench.running.trained import trained_network
 from bench.system.signals import Interrupted, Interruption
@@ -95,6 +94,7 @@ def _run_locked(task: CellTask, pulse: Pulse) -> int:
         if last is None or last.state != "done":
             pulse.end("done", tests=_tests_of(before))
         return DONE
+    pulse.meter = RunMeter(torch.device(task.device), (last and last.usage) or (before and before.usage))
     given_up = before is not None and before.failure is not None
     deaths = 0 if last is None or given_up else last.deaths + (last.state in ("running", "timed out"))
     run = _Run(task, before if before is not None and before.weights_hash is not None else None, pulse)
@@ -102,7 +102,7 @@ def _run_locked(task: CellTask, pulse: Pulse) -> int:
         remove_leftovers(task.folder)
         write_started(task.folder, Started(label=task.label, config=task.config, numerics=task.numerics))
         if given_up:
-            run.take_back_failure()
+            run.record = take_back_failure(task.folder, before)
         if deaths >= MOST_DEATHS:
             raise CellFailed(_hopeless(last, deaths))
         with pulse.beating(last.saved if last is not None else "", deaths):
@@ -139,17 +139,6 @@ def _fail(run: _Run, fault: BaseException) -> None:
         run.pulse.end(*end, _tests_of(run.record))
 
 
-def reason_of(fault: BaseException) -> str:
-    """What an exception says, as text that can be written anywhere, whatever a library made of its message."""
-    try:
-        said = str(fault)
-    except Exception:
-        said = "it cannot say why"
-    known = isinstance(fault, CellFailed | UserError)
-    text = said if known else f"{type(fault).__name__}: {said}" if said else type(fault).__name__
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def _hopeless(last: Heartbeat, deaths: int) -> str:
     how = "its time was up" if last.state == "timed out" else "its process died without a word (out of memory?)"
     return f"ended {deaths} times at the same place ({last.place}) without getting further; the last time {how}"
@@ -159,28 +148,12 @@ def _tests_of(record: Record | None) -> list[str]:
     return [item.test for item in record.tests if item.state == "trained"] if record is not None else []
 
 
-def failed_record(task: CellTask, record: Record | None, phase: str, reason: str) -> Record:
-    """The record of a cell that ended early; `record` is what it had reached, and is kept if it was trained."""
-    failure = Failure(phase=phase, reason=reason)
-    if record is not None and record.weights_hash is not None:
-        return record.model_copy(update={"status": "failed", "failure": failure})
-    account = provenance(torch.device(task.device), now(), task.jobs)
-    return Record(**_identity(task), status="failed", failure=failure, provenance=account)
-
-
 class _Run:
     """One execution of a cell, which knows at any time what it is doing."""
 
     def __init__(self, task: CellTask, record: Record | None, pulse: Pulse) -> None:
         self.task, self.record, self.pulse, self.phase = task, record, pulse, "start"
         self.started, self.device = now(), torch.device(task.device)
-
-    def take_back_failure(self) -> None:
-        """What failed before is asked for anew: its reason must not stand for what happens now."""
-        if self.record is None:
-            (self.task.folder / RECORD).unlink()
-        else:
-            self._store(self.record.model_copy(update={"status": "trained", "failure": None}))
 
     def execute(self) -> None:
         """Train and test; the record is stored after training and after each test, so that nothing is lost."""
@@ -225,8 +198,8 @@ class _Run:
         self._store(self.record.model_copy(update={"tests": tests}))
 
     def _store(self, record: Record) -> None:
-        write_record(self.task.folder, record)
-        self.record = record
+        self.record = record.model_copy(update={"usage": self.pulse.usage()})
+        write_record(self.task.folder, self.record)
 
     def _train(self) -> Record:
         self.phase = "data"
@@ -241,7 +214,7 @@ class _Run:
         done = self._trained(Trainer(model, self.task.config, images, ids, folder, pulse, self._examine))
         one = model.encode_all(images, np.arange(1), 1, self.task.config.evaluation.scoring)
         return Record(
-            **_identity(self.task),
+            **identity_of(self.task),
             status="trained",
             provenance=provenance(
                 self.device, self.started, self.task.jobs, done.segments, model.backbone.weights_sha256
@@ -334,17 +307,3 @@ class _Run:
 def cache_folder(results: Path) -> Path:
     """Where decoded images are kept."""
     return results / "cache"
-
-
-def _identity(task: CellTask) -> dict[str, Any]:
-    return {
-        "cell": task.cell,
-        "label": task.label,
-        "config": task.config,
-        "numerics": task.numerics,
-        "fingerprint": task.fingerprint,
-        "standin": task.standin,
-        "release": task.release,
-        "preset": task.preset,
-        "overrides": task.overrides,
-    }

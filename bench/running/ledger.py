@@ -6,7 +6,6 @@ Only small files are read, so that a thousand cells are told within two seconds.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,12 +18,17 @@ from bench.journal.heartbeat import Heartbeat, read_heartbeat, record_stamp
 from bench.journal.reading import Unreadable
 from bench.journal.record import RECORD, Started, cell_folders, is_running, read_record, read_records, read_started
 from bench.running import life
-from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, last_line, read_job
+from bench.running.deaths import death_of, log_of
+from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, read_job
 from bench.study.plan import Cell, id_start, request_key, resolves
 
 Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "unreadable", "missing"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """From what tells most to what tells least: where several folders answer a cell, the first of these counts."""
+
+
+LEFT = ("preempted", "timed out", "requeued")
+"""How a run says that it left for its job to go back into the queue."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class CellState:
     entry: Entry | None = None
     tests: tuple[str, ...] = ()
     """Test sets with a result."""
+    ended: str = ""
+    """SLURM's word for how its job ended, where the run itself could not say."""
 
     def __str__(self) -> str:
         if self.kind in ("running", "preempted", "queued", "interrupted", "cancelled") and self.detail:
@@ -253,19 +259,20 @@ class Ledger:
         known = heartbeat is not None and heartbeat.updated > job.submitted
         if entry is not None and entry.active:
             # A run that has left goes on COMPLETING for some seconds on its way back into the queue.
-            left = known and heartbeat.state in ("preempted", "timed out") and entry.state == "COMPLETING"
+            left = known and heartbeat.state in LEFT and entry.state == "COMPLETING"
             if entry.state in RUNS and not left:
                 return self._make(folder, "running", "starting", entry=entry)
-            kind: Kind = "preempted" if known and heartbeat.state != "timed out" else "queued"
+            kind: Kind = "preempted" if known and heartbeat.state not in ("timed out", "requeued") else "queued"
             return self._make(folder, kind, str(heartbeat.place) if known else "", entry=entry)
         if entry is not None and entry.state.startswith("CANCELLED"):
             return self._make(folder, "cancelled", entry=entry)
         how = entry.state if entry is not None else self._ends.get((job.name, job.index), "")
         if how.startswith("CANCELLED"):
             return self._make(folder, "cancelled", entry=entry)
-        if known and heartbeat.state in ("interrupted", "preempted", "timed out"):
+        if known and heartbeat.state in ("interrupted", *LEFT):
             return self._make(folder, "interrupted", str(heartbeat.place), entry=entry)
-        return self._make(folder, "failed", reason=_death(heartbeat if known else None, job, how), entry=entry)
+        reason = death_of(heartbeat if known else None, job, how)
+        return self._make(folder, "failed", reason=reason, entry=entry, ended=how)
 
     def _of_local_job(self, folder: _Folder, job: Job) -> CellState:
         if job.cancelled:
@@ -285,9 +292,10 @@ class Ledger:
         reason: str = "",
         entry: Entry | None = None,
         tests: tuple[str, ...] = (),
+        ended: str = "",
     ) -> CellState:
-        log = _log(folder) if kind == "failed" else None
-        return CellState(kind, detail, reason, log, folder.path, folder.job, entry, tests)
+        log = log_of(folder.path, folder.job) if kind == "failed" else None
+        return CellState(kind, detail, reason, log, folder.path, folder.job, entry, tests, ended)
 
 
 def _key(config: CellConfig, numerics: Mapping[str, int]) -> str:
@@ -312,26 +320,3 @@ def _progress(heartbeat: Heartbeat) -> str:
     minutes, seconds = divmod(int(left), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{heartbeat.place}, {hours}:{minutes:02}:{seconds:02} left"
-
-
-def _death(heartbeat: Heartbeat | None, job: Job, how: str) -> str:
-    """What can be said of a job that ended without saying anything itself."""
-    ended = f"SLURM: {how.lower().replace('_', ' ')}" if how else "SLURM does not know it any more"
-    if heartbeat is not None:
-        ago = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(heartbeat.updated))
-        return f"its job died without a word ({ended}); last heard of at {ago} on {heartbeat.host}: {heartbeat.place}"
-    if not job_logs(job):
-        return (
-            f"its job ended without a word ({ended}) and left no log in {job.folder}: "
-            "is the results folder shared with the nodes?"
-        )
-    return f"its job ended before the run began ({ended})"
-
-
-def _log(folder: _Folder) -> Path | None:
-    """Where to read why a cell failed."""
-    own = folder.path / "error.log"
-    if os.access(own, os.R_OK):
-        return own
-    logs = job_logs(folder.job) if folder.job is not None else []
-    return max(logs, key=lambda path: (bool(last_line(path)), path.suffix == ".err"), default=None)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from bench.journal.reading import Unreadable
 from bench.journal.record import Record, read_record, write_record
-from bench.running.cell import BUSY, DONE, FAILED, INTERRUPTED, failed_record, reason_of
+from bench.running.cell import BUSY, DONE, FAILED, INTERRUPTED
+from bench.running.failures import failed_record, reason_of
 from bench.running.task import NOTHING_TO_TEST, CellTask
 from bench.system.processes import how_it_ended
 

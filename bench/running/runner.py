@@ -15,7 +15,8 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from bench.environment import cpus
-from bench.running.cell import reason_of, run_cell
+from bench.running.cell import run_cell
+from bench.running.failures import reason_of
 from bench.running.outcome import Outcome, outcome_after, outcome_before
 from bench.running.task import CellTask
 from bench.system.processes import follow_parent, forking

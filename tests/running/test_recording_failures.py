@@ -13,7 +13,8 @@ from bench.journal import provenance
 from bench.journal.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from bench.journal.record import RECORD, Failure, read_record, write_record
 from bench.running import cell
-from bench.running.cell import ERROR_LOG, FAILED, MOST_DEATHS, failed_record, reason_of, run_cell
+from bench.running.cell import ERROR_LOG, FAILED, MOST_DEATHS, run_cell
+from bench.running.failures import failed_record, reason_of
 from bench.running.task import CellTask
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan, resolve

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.journal.record import read_record, write_record
-from bench.running.cell import FAILED, INTERRUPTED, failed_record
+from bench.running.cell import FAILED, INTERRUPTED
+from bench.running.failures import failed_record
 from bench.system.signals import Interrupted, Interruption
 from slurm import local, worker
 
