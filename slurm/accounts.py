@@ -82,8 +82,8 @@ class _Sums:
     def accounted(self) -> Accounted:
         seconds, memory, cpus = self.asked
         return Accounted(
-            seconds=sum(self.seconds) if self.seconds else None,
-            cpu_seconds=sum(self.cpu_seconds) if any(self.cpu_seconds) else None,
+            seconds=sum(self.seconds) or None,
+            cpu_seconds=sum(self.cpu_seconds) or None,
             host_bytes=max(self.host_bytes, default=0) or None,
             gpu_bytes=max(self.gpu_bytes, default=0) or None,
             gpu_most_busy=max(self.gpu_busy, default=None),

@@ -14,8 +14,9 @@ from bench.errors import UserError
 from bench.journal.heartbeat import Place, present_job, read_heartbeat, restate, this_host
 from bench.journal.reading import Unreadable
 from bench.journal.record import read_record, write_record
-from bench.journal.starts import End, Start, add_start, end_start
+from bench.journal.starts import End, Start, add_start, end_start, read_starts
 from bench.running.failures import failed_record, take_back_failure
+from bench.running.nodes import all_starts, bad_nodes, fails_anywhere, left_out
 from bench.running.task import CellTask
 from bench.system.signals import STOP_SIGNALS
 from slurm import queue
@@ -77,6 +78,27 @@ class PresentStart:
         except UserError:
             return most
 
+    def leave_node(self, reason: str) -> str:
+        """After it failed for what may lie with its node: go back into the queue, and keep off that node; returns how
+        it ended.
+
+        A run that fails alike on other nodes, or is left with none, has failed.
+        """
+        self.end("node", reason)
+        results, own = self.task.results, read_starts(self.task.folder)
+        if fails_anywhere(own):
+            tried = sorted({start.node for start in own if start.how == "node"})
+            return self.fail(f"{reason}; alike on {', '.join(tried)}, so that it lies with none of them")
+        out = {self.node, *left_out(self.task.cell, bad_nodes(all_starts(results), time.time()))}
+        try:
+            if not queue.nodes(os.environ.get("SLURM_JOB_PARTITION")).keys() - out:
+                return self.fail(f"{reason}; there is no other node that could run it")
+            before = queue.show_job(self.job).excluded if self.job is not None else ""
+        except UserError as fault:
+            return self.fail(f"{reason}; whether another node could run it is not known ({fault})")
+        wish = ",".join([*filter(None, [before]), *sorted(out)])
+        return self.go_back(f"{reason}; its next start is kept off {self.node}", ExcNodeList=wish)
+
     def go_back(self, reason: str, **wishes: str) -> str:
         """Go back into the queue with other wishes, in scontrol's words; returns how it ended."""
         if self.job is None:
@@ -104,7 +126,8 @@ class PresentStart:
         """Record that the run failed; returns how it ended."""
         try:
             record = read_record(self.task.folder)
-            write_record(self.task.folder, failed_record(self.task, record, self.place.phase, reason))
+            phase = record.failure.phase if record is not None and record.failure is not None else self.place.phase
+            write_record(self.task.folder, failed_record(self.task, record, phase, reason))
             restate(self.task.folder, "failed", reason)
         except (OSError, Unreadable) as obstacle:
             print(f"not recorded: {obstacle}", file=sys.stderr, flush=True)

@@ -56,6 +56,10 @@ class LocalCluster:
         """Nothing: the runs measure themselves."""
         return {}
 
+    def drained(self) -> Mapping[str, str]:
+        """Nothing: there is one machine."""
+        return {}
+
     def cancel(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """Ask the processes of submissions to save and leave, each once."""
         submissions = {job.place: job.process for job in jobs if job.process is not None}

@@ -27,6 +27,8 @@ class JobInfo:
     limit: float | None
     """When its time is up. SLURM's own EndTime is moved to the moment at which anything else ends the job."""
     preempt_time: float | None
+    excluded: str = ""
+    """The nodes that it is kept off, as SLURM lists them."""
 
 
 def queue() -> dict[JobPlace, Entry]:
@@ -76,6 +78,7 @@ def show_job(identity: str) -> JobInfo:
         _index(fields.get("Restarts", "")) or 0,
         _limit(fields.get("StartTime", ""), fields.get("TimeLimit", "")),
         _moment(fields.get("PreemptTime", "")),
+        fields.get("ExcNodeList", "").replace("(null)", ""),
     )
 
 
@@ -93,6 +96,15 @@ def nodes(partition: str | None) -> dict[str, int]:
         name, _, memory = line.strip().partition("|")
         found[name] = _index(memory.rstrip("+")) or 0
     return found
+
+
+def drained() -> dict[str, str]:
+    """The nodes that SLURM has taken out of use, and why; nothing where it does not say."""
+    try:
+        told = ask("sinfo", "--noheader", "--Node", "--states=drain,down,fail", "--format=%N|%E", insist=0.0)
+    except UserError:
+        return {}
+    return {name.strip(): why.strip() for name, _, why in (line.partition("|") for line in told.splitlines())}
 
 
 def change(identity: str, **fields: str) -> None:

@@ -49,6 +49,10 @@ class SlurmCluster:
         """What jobs took, from SLURM's accounts. Raises UserError where it keeps none."""
         return accounts(jobs)
 
+    def drained(self) -> Mapping[str, str]:
+        """Nodes that SLURM has taken out of use, and why."""
+        return queue.drained()
+
     def cancel(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """End those that wait or run."""
         return queue.cancel(jobs)

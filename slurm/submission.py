@@ -8,32 +8,29 @@ import itertools
 import json
 import os
 import secrets
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.environment import RUN_ENVIRONMENT
 from bench.errors import UserError
 from bench.journal.starts import read_starts
 from bench.running.jobs import JOB, ClusterSettings, HandedOver, Job, read_job, write_job
+from bench.running.nodes import all_starts, bad_nodes, left_out
 from bench.running.task import CellTask
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
 from slurm.asking import Busy
-from slurm.comeback import MOST_MEMORY
 from slurm.executor import PatientExecutor, is_limit
 from slurm.folder import HERE, entered, environment, submission_folder
-from slurm.memory import MIB, most_bytes, with_enough_memory
+from slurm.memory import with_enough_memory
+from slurm.partition import Partitions
 from slurm.resources import Resources, minutes_of
+from slurm.script import before_run, python_of
 from slurm.snapshot import Snapshot, freeze, keep_head, snapshot_of
 from slurm.table import ResourceTable
-from slurm.worker import SIGNAL_SECONDS, run_job
+from slurm.worker import run_job
 
-LOG_NAME = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}_0_log"
-"""Of a job's output, in the shell, as Submitit would call it."""
 OF_ANOTHER_JOB = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
 """What a job would take for its own where `bench run` is given inside of another job, since sbatch passes it on."""
 
@@ -109,11 +106,14 @@ class Submission:
         under_way.left += waiting
 
     def _arrays(self, tasks: Sequence[CellTask]) -> list[JobArray]:
-        return plan_arrays(tasks, self._resources, queue.max_array_size(), self._max_parallel)
+        bad, partitions = bad_nodes(all_starts(self._results), time.time()), Partitions()
 
-    def _resources(self, task: CellTask) -> Resources:
-        """What a run asks for, after how its earlier starts went."""
-        return with_enough_memory(self._table.for_task(task), read_starts(task.folder))
+        def resources_of(task: CellTask) -> Resources:
+            """What a run asks for, after how its earlier starts, and those of others, went."""
+            resources = with_enough_memory(self._table.for_task(task), read_starts(task.folder))
+            return partitions.kept_off(resources, left_out(task.cell, bad))
+
+        return plan_arrays(tasks, resources_of, queue.max_array_size(), self._max_parallel)
 
     def _folder(self, name: str) -> Path:
         return submission_folder(self._results, name)
@@ -123,7 +123,7 @@ class Submission:
     ) -> PatientExecutor:
         """Submitit's executor, which is to be used while `here` is the working folder."""
         resources = array.resources
-        executor = PatientExecutor(here, _python(resources))
+        executor = PatientExecutor(here, python_of(resources))
         executor.update_parameters(
             job_name=f"{name}-{number}",
             time=minutes_of(resources.time),
@@ -136,50 +136,13 @@ class Submission:
             signal_delay_s=resources.signal_seconds,
             dependency=f"afterany:{after}" if after is not None else None,
             array_parallelism=array.parallel,
-            setup=self._setup(resources, snapshot, self._folder(name) / str(number)),
+            setup=before_run(resources, snapshot.path, self._folder(name) / str(number), self._given_in),
             # The task's output goes where the script's own goes. Since SLURM 22.05 srun does not take the CPUs of its
             # job by itself.
             srun_args=["--output=all", "--error=all", f"--cpus-per-task={resources.cpus}", *resources.srun],
             additional_parameters={**resources.sbatch_options(), "output": os.devnull, "error": os.devnull},
         )
         return executor
-
-    def _setup(self, resources: Resources, snapshot: Snapshot, folder: Path) -> list[str]:
-        """What the script does before the run. The shell takes any path, which SLURM's own options do not."""
-        variables = {
-            "PYTHONPATH": str(snapshot.path),
-            "PYTHONSAFEPATH": "1",
-            SIGNAL_SECONDS: str(resources.signal_seconds),
-            MOST_MEMORY: str((most_bytes(resources) or 0) // MIB),
-            **RUN_ENVIRONMENT,
-        }
-        enter = f"cd -- {shlex.quote(str(folder))} || exit 1"
-        # The user's commands come last, so that they can say otherwise, and work where `bench run` was given.
-        own = [f"cd -- {shlex.quote(str(self._given_in))}", *resources.setup, enter] if resources.setup else []
-        return [
-            enter,
-            f'exec >> "{LOG_NAME}.out" 2>> "{LOG_NAME}.err"',
-            *self._teardown(resources),
-            *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
-            *own,
-        ]
-
-    def _teardown(self, resources: Resources) -> list[str]:
-        """Has the shell, whatever ends it, run the user's commands last, where `bench run` was given."""
-        if not resources.teardown:
-            return []
-        return [
-            "teardown() {",
-            "local code=$?",
-            "set +e",
-            f"cd -- {shlex.quote(str(self._given_in))}",
-            *resources.teardown,
-            'exit "$code"',
-            "}",
-            "trap teardown EXIT",
-            # A shell that is told to leave would end, and not wait until the run has saved.
-            "trap : TERM",
-        ]
 
     def _submit_array(self, array: JobArray, under_way: _UnderWay, after: str | None) -> str:
         number, alone = under_way.next_number(), len(array.tasks) == 1
@@ -214,13 +177,6 @@ class Submission:
             before = ", ".join(under_way.all_ids)
             raise UserError(f"{words}; submitted before: {before}" if before else words) from fault
         return first.job_id.partition("_")[0]
-
-
-def _python(resources: Resources) -> str:
-    """The Python that runs a job, in the shell's words."""
-    python = resources.python or shlex.quote(sys.executable)
-    # What srun is told, as to take a container, may have the run begin in another folder than that of the script.
-    return f"""sh -c 'cd -- "$0" && exec "$@"' "$PWD" {python}""" if resources.srun else python
 
 
 class _NoRoom(UserError):

@@ -15,7 +15,8 @@ from types import FrameType
 from bench.environment import memory_kills
 from bench.errors import UserError
 from bench.journal.heartbeat import State, read_heartbeat, restate
-from bench.running.cell import BUSY, DONE, INTERRUPTED, run_cell
+from bench.running.cell import BUSY, DONE, INTERRUPTED, last_words, run_cell
+from bench.running.nodes import lies_with_node
 from bench.running.outcome import outcome_after
 from bench.running.task import CellTask
 from bench.system.processes import follow_parent, how_it_ended
@@ -100,6 +101,8 @@ class _Supervisor:
             if code not in (DONE, BUSY) and not self.told and _more(kills, memory_kills()):
                 # Of the run itself, or of a process that calculated for it: there is no use in another try.
                 return self.start.ask_for_more_memory()
+            if code == -signal.SIGBUS and not self.told:
+                return self.start.leave_node(f"its process {how_it_ended(code)}")
             if code >= 0 and code != BUSY:
                 return self._judge(code)
             if self.told:
@@ -113,8 +116,13 @@ class _Supervisor:
     def _judge(self, code: int) -> str:
         """Tell how a run ended that came to its end."""
         outcome = outcome_after(self.task, code)
-        self.start.end("failed" if outcome.failed else "done", outcome.reason)
-        return f"failed: {outcome.reason}" if outcome.failed else "done"
+        if not outcome.failed:
+            self.start.end("done")
+            return "done"
+        if not self.told and lies_with_node(f"{outcome.reason}\n{last_words(self.task.folder)}"):
+            return self.start.leave_node(outcome.reason)
+        self.start.end("failed", outcome.reason)
+        return f"failed: {outcome.reason}"
 
     def _run_once(self) -> int | None:
         # A signal between the fork and the cell's first look would be lost: it is held back until the cell listens.

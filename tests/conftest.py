@@ -30,9 +30,12 @@ from bench.config import CellConfig
 from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.data.standin import write_standin
+from bench.journal.heartbeat import Heartbeat, Place, write_heartbeat
 from bench.network.matcher import Matcher
+from bench.running.task import CellTask
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan, resolve
+from slurm import worker
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -243,6 +246,56 @@ def submit(bench, tiny_data: Path, tmp_path: Path) -> Callable[..., Outcome]:
         )  # fmt: skip
 
     return call
+
+
+@pytest.fixture
+def slurm_task(bench, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CellTask:
+    """ViT on tiny data, as a job is given it."""
+    tasks: list[CellTask] = []
+    monkeypatch.setattr("slurm.local.run_cell", lambda task: tasks.append(task) or 1)
+    bench("run", "--cluster", "debug", "--variants", "ViT", "--preset", "tiny", "--data-dir", tiny_data, "--results",
+          tmp_path / "results")  # fmt: skip
+    [task] = tasks
+    for path in task.folder.iterdir():
+        path.unlink()
+    return task
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> Callable[[], list[str]]:
+    """What `job_of` has told scontrol and scancel so far."""
+    return lambda: (tmp_path / "said").read_text().splitlines()
+
+
+@pytest.fixture
+def job_of(slurm_task, played_slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs the task in a job 7 of 8 GiB on the node n1 of n1 and n2; returns how it ended.
+
+    `process` takes the task and gives the exit code of the run's process, which got to the second epoch. `commands` are
+    those of the played SLURM.
+    """
+
+    def run(process: Callable[[CellTask], int], node: str = "n1", place: str = "training", **commands: str) -> str:
+        job = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": node, "SLURM_MEM_PER_NODE": "8192"}
+        for name, value in {**job, "SLURM_ARRAY_JOB_ID": None, "SLURM_JOB_PARTITION": None}.items():
+            monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+        scontrol = commands.pop("scontrol", "true")
+        played_slurm(**{
+            "sinfo": "printf 'n1|262144\\nn2|262144\\n'", "scancel": f'echo scancel "$@" >> {tmp_path}/said',
+            "scontrol": f'echo "$@" >> {tmp_path}/said; {scontrol}', **commands,
+        })  # fmt: skip
+
+        def once(supervisor: worker._Supervisor) -> int:
+            at = Place(phase=place, epoch=2, epochs=5)
+            beat = Heartbeat(state="running", updated=supervisor.start.began, host=node, pid=os.getpid(), place=at)
+            write_heartbeat(slurm_task.folder, beat)
+            return process(slurm_task)
+
+        monkeypatch.setattr(worker._Supervisor, "_run_once", once)
+        monkeypatch.setattr(worker.signal, "signal", lambda number, handler: None)
+        return worker.run_job(slurm_task, Path.cwd())
+
+    return run
 
 
 @pytest.fixture

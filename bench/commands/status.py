@@ -13,6 +13,7 @@ from bench.commands.usage import render_usage
 from bench.journal.reading import told
 from bench.progress import sentence
 from bench.running.ledger import KINDS, CellState, Ledger
+from bench.running.troubles import troubles
 from bench.study.names import tell_apart
 from bench.system.streams import lost_output
 
@@ -99,6 +100,7 @@ def render(
     for state in dict.fromkeys(state for state in states.values() if state.kind == "failed"):
         log = f" (log: {state.log})" if state.log else ""
         lines.append(f"failed: {state.folder.name}: {sentence(state.reason)}{log}")
+    lines += map(sentence, troubles(states.values(), book))
     counts = Counter(state.kind for state in states.values())
     others = [f"{counts[kind]} {kind}" for kind in KINDS if counts[kind] and kind not in ("done", "missing")]
     lines.append(", ".join([f"{counts['done']} of {len(states)} done", *others]))

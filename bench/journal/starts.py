@@ -54,8 +54,12 @@ def read_starts(folder: Path) -> list[Start]:
 
 
 def add_start(folder: Path, start: Start) -> None:
-    """Say that a cell was started."""
-    _write(folder, [*read_starts(folder), start])
+    """Say that a cell was started. If nobody said how the start before it went, that one died."""
+    starts = read_starts(folder)
+    if starts and starts[-1].ended is None:
+        end_start(folder, "died")
+        starts = read_starts(folder)
+    _write(folder, [*starts, start])
 
 
 def end_start(folder: Path, how: End, reason: str = "") -> None:

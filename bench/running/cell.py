@@ -139,6 +139,16 @@ def _fail(run: _Run, fault: BaseException) -> None:
         run.pulse.end(*end, _tests_of(run.record))
 
 
+def last_words(folder: Path) -> str:
+    """What the exceptions said that a cell failed with, causes first; "" where nothing is known of them."""
+    try:
+        lines = (folder / ERROR_LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    # Lines of code are indented.
+    return "\n".join(line for line in lines if line and not line[0].isspace())
+
+
 def _hopeless(last: Heartbeat, deaths: int) -> str:
     how = "its time was up" if last.state == "timed out" else "its process died without a word (out of memory?)"
     return f"ended {deaths} times at the same place ({last.place}) without getting further; the last time {how}"

@@ -26,6 +26,9 @@ RUNS = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "RESIZING", "SIGNAL
 WAITS = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 """SLURM's states of jobs that are still to end."""
 
+NODE_LINE = "started on "
+"""How the first line begins that a job says: before all that may fail on its node."""
+
 CLUSTERS = ("slurm", "local", "debug")
 
 
@@ -121,6 +124,9 @@ class Scheduler(Protocol):
 
     def accounts(self, jobs: Sequence[Job]) -> Mapping[JobPlace, Accounted]:
         """What jobs took, as far as accounts know them. Raises UserError where the cluster keeps none."""
+
+    def drained(self) -> Mapping[str, str]:
+        """Nodes that are out of use, and why, as far as the cluster says."""
 
     def cancel(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """End those that wait or run. Returns the ids of these; raises UserError with the scheduler's own words."""
@@ -224,3 +230,15 @@ def last_line(path: Path) -> str:
     except OSError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def last_node(job: Job) -> str:
+    """The node on which a job was started last, by its own word; "" where it was on none."""
+    for path in reversed(job_logs(job)):
+        if path.suffix != ".out":
+            continue
+        with contextlib.suppress(OSError):
+            for line in reversed(path.read_text(encoding="utf-8", errors="replace").splitlines()):
+                if line.startswith(NODE_LINE):
+                    return line.removeprefix(NODE_LINE).strip()
+    return ""

@@ -114,6 +114,11 @@ class Ledger:
             return None
         return self._queue.get((job.name, job.index))
 
+    @cached_property
+    def drained(self) -> Mapping[str, str]:
+        """Nodes that are out of use, and why."""
+        return self.scheduler().drained()
+
     @property
     def cells(self) -> list[str]:
         """The ids of all cells that have a folder."""

@@ -14,8 +14,7 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.journal.heartbeat import this_host
 from bench.journal.record import Started, read_record, write_started
-from bench.journal.starts import End, end_start, read_starts
-from bench.running.deaths import OUT_OF_MEMORY
+from bench.running.deaths import note_death
 from bench.running.jobs import HandedOver
 from bench.running.ledger import Ledger
 from bench.running.task import CellTask
@@ -24,10 +23,6 @@ from bench.system.locks import try_lock
 SUBMISSIONS = "submissions"
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 120.0
 """Seconds between two looks whether a cluster takes more jobs."""
-
-
-_ENDS: dict[str, End] = {OUT_OF_MEMORY: "memory", "NODE_FAIL": "node", "BOOT_FAIL": "node"}
-"""SLURM's words for how a job ended that tell what was in its way."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,9 @@ def submit_open(
         for task in sorted_tasks.open:
             task.folder.mkdir(parents=True, exist_ok=True)
             write_started(task.folder, Started(label=task.label, config=task.config, numerics=task.numerics))
-            _note_end(task.folder, book)
+            state = book.state_of_folder(task.folder)
+            if state.ended and state.job is not None:
+                note_death(task.folder, state.job, state.ended)
         return sorted_tasks, submit(sorted_tasks.open) if sorted_tasks.open else HandedOver("")
 
 
@@ -118,14 +115,6 @@ def submit_as_room_comes(
             return found
         pause = FIRST_PAUSE if handed.said else min(2 * pause, LONGEST_PAUSE)
         time.sleep(pause)
-
-
-def _note_end(folder: Path, book: Ledger) -> None:
-    """Write down how the last start of a cell went whose job died without a word, so that the next one asks for more,
-    or for another node."""
-    ended, starts = book.state_of_folder(folder).ended, read_starts(folder)
-    if ended and starts and starts[-1].ended is None:
-        end_start(folder, _ENDS.get(ended, "died"), f"SLURM: {ended.lower().replace('_', ' ')}")
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -14,13 +12,12 @@ from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat, write_hear
 from bench.journal.record import read_record
 from bench.journal.starts import Start, add_start, read_starts
 from bench.running.cell import DONE
-from slurm import local, worker
+from slurm import worker
 from slurm.memory import bytes_of, most_bytes, with_enough_memory
 from slurm.resources import Resources
 from slurm.table import ResourceTable
 
 GIB = 2**30
-HERE = Path.cwd()
 
 
 @pytest.mark.parametrize(
@@ -63,87 +60,53 @@ def test_a_bound_that_is_no_memory_is_refused():
 
 
 @pytest.fixture
-def task(bench, tiny_data, tmp_path, monkeypatch):
-    """A task as a job is given it."""
-    tasks = []
-    monkeypatch.setattr(local, "run_cell", lambda task: tasks.append(task) or 1)
-    bench("run", "--cluster", "debug", "--variants", "ViT", "--preset", "tiny", "--data-dir", tiny_data, "--results",
-          tmp_path / "results")  # fmt: skip
-    [task] = tasks
-    for path in task.folder.iterdir():
-        path.unlink()
-    return task
-
-
-@pytest.fixture
-def job(task, played_slurm, tmp_path, monkeypatch) -> Callable[..., str]:
+def job(job_of, tmp_path, monkeypatch) -> Callable[..., str]:
     """Runs the task in a job of 8 GiB, whose process is killed for memory, and counted; returns how that ended."""
-    for name, value in {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SLURM_MEM_PER_NODE": "8192"}.items():
-        monkeypatch.setenv(name, value)
-    for name in ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_PARTITION"):
-        monkeypatch.delenv(name, raising=False)
 
-    def run(most: int = 32, sinfo: str = "echo 'n1|262144'", scontrol: str = "true", ends=-signal.SIGKILL) -> str:
-        played_slurm(
-            sinfo=sinfo, scancel=f'echo scancel "$@" >> {tmp_path}/said',
-            scontrol=f'echo "$@" >> {tmp_path}/said; {scontrol}',
-        )  # fmt: skip
+    def run(most: int = 32, ends: int = -signal.SIGKILL, **commands: str) -> str:
         monkeypatch.setenv("BENCH_MOST_MEMORY_MIB", str(1024 * most))
         kills = iter(range(9))
-
-        def once(self) -> int:
-            place = Place(phase="training", epoch=2, epochs=5)
-            pulse = Heartbeat(state="running", updated=self.start.began, host="n1", pid=os.getpid(), place=place)
-            write_heartbeat(task.folder, pulse)
-            return ends
-
         monkeypatch.setattr(worker, "memory_kills", lambda: next(kills))
-        monkeypatch.setattr(worker._Supervisor, "_run_once", once)
-        monkeypatch.setattr(worker.signal, "signal", lambda number, handler: None)
-        return worker.run_job(task, HERE)
+        return job_of(lambda task: ends, **commands)
 
     return run
 
 
-def said(tmp_path: Path) -> list[str]:
-    return (tmp_path / "said").read_text().splitlines()
-
-
-def test_a_job_killed_for_memory_goes_back_and_asks_for_half_as_much_again(job, task, tmp_path):
+def test_a_job_killed_for_memory_goes_back_and_asks_for_half_as_much_again(job, slurm_task, said):
     assert job() == "requeued"
-    assert said(tmp_path) == ["requeue 7", "update JobId=7 MinMemoryNode=12288"]
-    last = read_heartbeat(task.folder)
+    assert said() == ["requeue 7", "update JobId=7 MinMemoryNode=12288"]
+    last = read_heartbeat(slurm_task.folder)
     assert last.state == "requeued" and "than the 8.0 GiB that its job had, at epoch 2 of 5" in last.reason
     assert "its next start asks for 12.0 GiB" in last.reason
-    [start] = read_starts(task.folder)
+    [start] = read_starts(slurm_task.folder)
     assert (start.how, start.node, start.job, start.memory_bytes, start.worked) == ("memory", "n1", "7", 8 * GIB, True)
-    assert read_record(task.folder) is None  # it has not failed
+    assert read_record(slurm_task.folder) is None  # it has not failed
 
 
-def test_a_failure_for_want_of_memory_is_taken_back(job, task, tmp_path):
+def test_a_failure_for_want_of_memory_is_taken_back(job, slurm_task):
     """Where a process that calculates for the run was killed, the run itself says that it failed."""
-    assert job(ends=1) == "requeued" and read_record(task.folder) is None
+    assert job(ends=1) == "requeued" and read_record(slurm_task.folder) is None
     assert job(ends=DONE).startswith("failed: unknown")  # nothing of memory was in its way
 
 
-def test_at_its_bound_it_has_failed_and_says_what_to_give(job, task):
+def test_at_its_bound_it_has_failed_and_says_what_to_give(job, slurm_task):
     assert job(most=8).startswith("failed: killed for taking more of the machine's memory than the 8.0 GiB")
-    record = read_record(task.folder)
+    record = read_record(slurm_task.folder)
     assert record.status == "failed" and record.failure.phase == "training"
     assert "8.0 GiB is the most that it may ask for: give it more, by memory and most_memory" in record.failure.reason
 
 
-def test_no_more_is_asked_for_than_the_largest_node_has(job, tmp_path):
+def test_no_more_is_asked_for_than_the_largest_node_has(job, said):
     assert job(sinfo="printf 'n1|8192\\nn2|10240\\n'") == "requeued"
-    assert said(tmp_path)[-1] == "update JobId=7 MinMemoryNode=10240"
+    assert said()[-1] == "update JobId=7 MinMemoryNode=10240"
     assert job(sinfo="printf 'n1|8192\\n'").startswith("failed: ")
-    assert job(sinfo="exit 1") == "requeued" and said(tmp_path)[-1] == "update JobId=7 MinMemoryNode=12288"
+    assert job(sinfo="exit 1") == "requeued" and said()[-1] == "update JobId=7 MinMemoryNode=12288"
 
 
-def test_where_slurm_gives_no_more_the_job_is_ended_and_has_failed(job, task, tmp_path):
+def test_where_slurm_gives_no_more_the_job_is_ended_and_has_failed(job, slurm_task, said):
     refuses = 'case "$1" in update) echo "Requested node configuration is not available" >&2; exit 1;; esac'
     assert "SLURM refuses that (scontrol: Requested node configuration" in job(scontrol=refuses)
-    assert said(tmp_path)[-1] == "scancel 7" and read_record(task.folder).status == "failed"
+    assert said()[-1] == "scancel 7" and read_record(slurm_task.folder).status == "failed"
 
 
 def test_a_job_that_died_whole_is_told_and_submitted_with_more(submit, bench, played_slurm, tmp_path):
