@@ -148,7 +148,8 @@ def _encode(case: ServingCase, model: Matcher, images: NDArray[np.uint8], count:
 
 
 def _search(case: ServingCase, model: Matcher, query: Repr, gallery: Repr) -> None:
-    find_best(model.head, query, gallery, TOP, _block_bytes(case.config), model.device)
+    scoring = case.config.evaluation.scoring
+    find_best(model.head, query, gallery, TOP, _block_bytes(case.config), model.device, scoring)
 
 
 def _block_bytes(config: CellConfig) -> int:
