@@ -19,6 +19,8 @@ from bench.report.columns import PAIR_RATE, TIME, Quantity
 from bench.report.curve_pictures import draw_curves
 from bench.report.differences import differences
 from bench.report.labels import Dot, legible, place_labels, write_values
+from bench.report.learning import Epochs
+from bench.report.learning_pictures import draw_learning
 from bench.report.model import PICTURES
 from bench.report.pictures import COLOURS, TITLE_WIDTH, Headline, files_of, headline, title
 from bench.report.titles import source_title
@@ -28,8 +30,11 @@ MOST_NAMES = 14
 LINES = {"chance": ("#555555", "--"), "pixels (cosine)": ("#7a5195", ":")}
 
 
-def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"]) -> dict[str, bytes]:
-    """The board's pictures by the name of their file, each as these kinds; none for fewer than two measured rows."""
+def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"], epochs: Epochs | None = None) -> dict[str, bytes]:
+    """The board's pictures by the name of their file, each as these kinds; none for fewer than two measured rows.
+
+    How the rows learned is drawn from the runs' `epochs`, where these are several.
+    """
     shown = headline(board)
     rows = [row for row in board.rows if shown.summary(row) is not None]
     if len(rows) < 2:
@@ -42,6 +47,8 @@ def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"]) -> dict[st
             made = {"curves": draw_curves(board, shown)}
         else:
             made = {"accuracy": _bars(board, rows, shown), "tradeoff": _tradeoff(board, rows, shown)}
+            learning = draw_learning(board, epochs or {})
+            made |= {"learning": learning} if learning else {}
         return {
             name: content
             for kind, figure in made.items()

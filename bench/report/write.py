@@ -21,6 +21,7 @@ from bench.report.collect import collect, covered
 from bench.report.columns import EXTRA
 from bench.report.curves import CurvePoint, curve_points
 from bench.report.layout import tables
+from bench.report.learning import Epochs, LearningPoint, learning_points
 from bench.report.model import FORMATS, PICTURES, USUAL_FORMATS, Table
 from bench.report.page.make import PageContent, make_page
 from bench.report.page.options import PageOptions
@@ -106,8 +107,14 @@ def write_report(
     if "csv" in wanted:
         curves = [board for board in boards if board.study.layout == "curves"]
         files |= {f"{board.slug}-curves.csv": _bytes(to_csv_lines(curve_points(board), CurvePoint)) for board in curves}
+        learned = {board.slug: learning_points(board, sources.epochs) for board in boards}
+        files |= {
+            f"{name}-learning.csv": _bytes(to_csv_lines(points, LearningPoint))
+            for name, points in learned.items()
+            if points
+        }
     suffixes = [suffix for name in wanted for suffix in PICTURES.get(name, ())]
-    pictures, undrawn = _draw(boards, groups(sources.shortlists), suffixes)
+    pictures, undrawn = _draw(boards, sources.epochs, groups(sources.shortlists), suffixes)
     for drawn in pictures.values():
         files |= {name: content for name, content in drawn.items() if not name.endswith(PICTURES["html"])}
     passed_over = [*undrawn, *passed_over]
@@ -168,14 +175,17 @@ def _beside(beside: Mapping[str, Sequence[Table]], briefly: bool, width: int | N
 
 
 def _draw(
-    boards: Sequence[Board], shortlists: Sequence[Sequence[ShortlistRecord]], suffixes: Sequence[str]
+    boards: Sequence[Board],
+    epochs: Epochs,
+    shortlists: Sequence[Sequence[ShortlistRecord]],
+    suffixes: Sequence[str],
 ) -> tuple[dict[str, dict[str, bytes]], list[str]]:
     """Each board's and shortlist's pictures by the name of their file, and what could not be drawn.
 
     That costs no table.
     """
     drawings: dict[str, Callable[[Sequence[str]], dict[str, bytes]]] = {
-        **{board.slug: partial(_board_pictures, board) for board in boards},
+        **{board.slug: partial(_board_pictures, board, epochs) for board in boards},
         **{slug(group): partial(_shortlist_pictures, group) for group in shortlists},
     }
     pictures: dict[str, dict[str, bytes]] = {}
@@ -190,11 +200,11 @@ def _draw(
     return pictures, faults
 
 
-def _board_pictures(board: Board, suffixes: Sequence[str]) -> dict[str, bytes]:
+def _board_pictures(board: Board, epochs: Epochs, suffixes: Sequence[str]) -> dict[str, bytes]:
     # Importing the plotting library takes seconds; tables alone should not wait for it.
     from bench.report.figures import draw
 
-    return draw(board, suffixes)
+    return draw(board, suffixes, epochs)
 
 
 def _shortlist_pictures(group: Sequence[ShortlistRecord], suffixes: Sequence[str]) -> dict[str, bytes]:
