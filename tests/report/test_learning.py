@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-from made_up_runs import board_of, both, cells, run
+from made_up_runs import STANDIN, board_of, both, cells, measured, run
 
 from bench.journal.epochs import read_epochs
 from bench.journal.reading import Unreadable
 from bench.report.learning import learning_points, moments
 from bench.report.learning_pictures import draw_learning
+from bench.report.notes import notes
 from bench.report.sources import read_sources
 
 
@@ -76,3 +77,12 @@ def test_accuracies_tell_how_far_above_chance_they_are(two_learned, bench):
     [line] = [line for line in lines if (line["method"], line["quantity"], line["test"]) == ("ViT", "mAP", "cuhk03")]
     # 100 queries of standard deviation 0.5025: (0.4 - 0.02) / 0.05025
     assert float(line["errors_above_chance"]) == pytest.approx(7.562, abs=1e-3) and line["at_chance"] == "False"
+
+
+def test_on_stand_in_data_a_note_names_the_row_nearest_to_chance(tmp_path):
+    for label, mAP in (("ViT", 0.4), ("QAConv-GS", 0.2)):
+        tests = [measured(test, 0.5, mAP, standin=STANDIN) for test in ("cuhk03", "market")]
+        run(tmp_path, cells(label)[0], tests, standin=STANDIN)
+    assert "Nearest to chance: QAConv-GS on CUHK03-NP, whose mAP is 3.6 standard errors above it." in notes(
+        board_of(tmp_path)
+    )
