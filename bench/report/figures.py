@@ -18,9 +18,9 @@ from bench.report.board import Board, Row
 from bench.report.columns import PAIR_RATE, TIME, Quantity
 from bench.report.curve_pictures import draw_curves
 from bench.report.differences import differences
+from bench.report.epoch_pictures import draw_epochs
+from bench.report.epochs import Epochs
 from bench.report.labels import Dot, legible, place_labels, write_values
-from bench.report.learning import Epochs
-from bench.report.learning_pictures import draw_learning
 from bench.report.model import PICTURES
 from bench.report.pictures import COLOURS, TITLE_WIDTH, Headline, files_of, headline, title
 from bench.report.titles import source_title
@@ -47,8 +47,8 @@ def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"], epochs: Ep
             made = {"curves": draw_curves(board, shown)}
         else:
             made = {"accuracy": _bars(board, rows, shown), "tradeoff": _tradeoff(board, rows, shown)}
-            learning = draw_learning(board, epochs or {})
-            made |= {"learning": learning} if learning else {}
+            learned = draw_epochs(board, epochs or {})
+            made |= {"epochs": learned} if learned else {}
         return {
             name: content
             for kind, figure in made.items()

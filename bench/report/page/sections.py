@@ -18,7 +18,7 @@ SEPARATOR = "; "
 PICTURES = {
     "accuracy": "Accuracy of each row as a bar",
     "tradeoff": "Accuracy of each row against pairs matched per second and against training time",
-    "learning": "Hit rate and loss of each row on training batches, epoch by epoch",
+    "epochs": "Hit rate and loss of each row on training batches, epoch by epoch",
     "curves": "Accuracy and training time against the sizes that are swept",
     "shortlist": "Accuracy against queries a second, a line for each head, from short shortlists to the whole gallery",
 }

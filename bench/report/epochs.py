@@ -14,7 +14,7 @@ Epochs = Mapping[str, Sequence[Epoch]]
 
 
 @dataclass(frozen=True)
-class LearningPoint:
+class EpochPoint:
     """One line of a file: an epoch of a run. `hit` in percent; both are means over the epoch's steps."""
 
     study: str
@@ -39,10 +39,10 @@ class Moment:
     loss: tuple[float, float, float]
 
 
-def learning_points(board: Board, epochs: Epochs) -> list[LearningPoint]:
+def epoch_points(board: Board, epochs: Epochs) -> list[EpochPoint]:
     """Every epoch of every run of a board that has a log."""
     return [
-        LearningPoint(
+        EpochPoint(
             study=board.name,
             preset=board.setting.preset or "",
             standin=board.setting.standin_text or "",
@@ -60,11 +60,11 @@ def learning_points(board: Board, epochs: Epochs) -> list[LearningPoint]:
     ]
 
 
-def moments(row: Row, points: Iterable[LearningPoint]) -> list[Moment]:
+def moments(row: Row, points: Iterable[EpochPoint]) -> list[Moment]:
     """A row's epochs in order, as far as all of its seeds went."""
     own = [point for point in points if (point.method, point.train) == (row.label, row.train)]
     seeds = {point.seed for point in own}
-    by_epoch: dict[int, list[LearningPoint]] = {}
+    by_epoch: dict[int, list[EpochPoint]] = {}
     for point in own:
         by_epoch.setdefault(point.epoch, []).append(point)
     return [

@@ -11,9 +11,11 @@ from made_up_runs import STANDIN, board_of, both, cells, measured, run
 
 from bench.journal.epochs import read_epochs
 from bench.journal.reading import Unreadable
-from bench.report.learning import learning_points, moments
-from bench.report.learning_pictures import draw_learning
+from bench.report.epoch_pictures import draw_epochs
+from bench.report.epochs import epoch_points, moments
+from bench.report.layout import accuracy_table
 from bench.report.notes import notes
+from bench.report.pictures import title
 from bench.report.sources import read_sources
 
 
@@ -36,7 +38,7 @@ def two_learned(tmp_path):
 
 def test_a_rows_curve_is_the_mean_of_its_seeds_as_far_as_all_went(two_learned):
     board, epochs = board_of(two_learned), read_sources(two_learned, speed=False, shortlists=False).epochs
-    points = learning_points(board, epochs)
+    points = epoch_points(board, epochs)
     assert len(points) == 8 and {(point.method, point.seed) for point in points if point.hit > 45} == {
         ("TransMatcher", 0)
     }
@@ -48,16 +50,16 @@ def test_a_rows_curve_is_the_mean_of_its_seeds_as_far_as_all_went(two_learned):
 
 def test_a_picture_has_a_line_for_each_row_that_learned(two_learned):
     board, epochs = board_of(two_learned), read_sources(two_learned, speed=False, shortlists=False).epochs
-    hits, losses = draw_learning(board, epochs).axes
+    hits, losses = draw_epochs(board, epochs).axes
     assert [line.get_label() for line in hits.lines] == ["ViT", "TransMatcher"] and len(losses.lines) == 2
-    assert draw_learning(board, {}) is None
+    assert draw_epochs(board, {}) is None
 
 
 def test_a_report_holds_picture_and_points(two_learned, bench):
     out = two_learned / "report"
     assert bench("report", "--results", two_learned, "--out", out, "--format", "csv", "figures").code == 0
-    assert (out / "table2-paper-learning.png").exists()
-    lines = list(csv.DictReader((out / "table2-paper-learning.csv").read_text().splitlines()))
+    assert (out / "table2-paper-epochs.png").exists()
+    lines = list(csv.DictReader((out / "table2-paper-epochs.csv").read_text().splitlines()))
     assert [float(line["hit"]) for line in lines if line["method"] == "TransMatcher"] == pytest.approx([50, 60, 70])
 
 
@@ -86,3 +88,14 @@ def test_on_stand_in_data_a_note_names_the_row_nearest_to_chance(tmp_path):
     assert "Nearest to chance: QAConv-GS on CUHK03-NP, whose mAP is 3.6 standard errors above it." in notes(
         board_of(tmp_path)
     )
+
+
+def test_tables_and_pictures_name_what_the_backbone_began_from(tmp_path):
+    for label in ("ViT", "QAConv-GS"):
+        planned = cells(label, preset="demo")[0]
+        weights = planned.config.backbone.weights
+        assert weights.startswith("standin:")
+        run(tmp_path, planned, both((0.5, 0.4), (0.5, 0.4)), preset="demo", standin=STANDIN)
+    board = board_of(tmp_path)
+    assert "backbone: stand-in pretraining" in accuracy_table(board).title
+    assert "backbone: stand-in pretraining" in title(board, "accuracy", speeds=False)[0]

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.board import Board
+from bench.report.epochs import Epochs, epoch_points, moments
 from bench.report.labels import legible
-from bench.report.learning import Epochs, learning_points, moments
 from bench.report.pictures import title
 
 MOST_ROWS = 20
@@ -16,9 +16,9 @@ MOST_ROWS = 20
 FEWEST_EPOCHS = 2
 
 
-def draw_learning(board: Board, epochs: Epochs) -> Figure | None:
+def draw_epochs(board: Board, epochs: Epochs) -> Figure | None:
     """The picture of a board; None where there is nothing to see: single epochs, no logs, too many rows."""
-    points = learning_points(board, epochs)
+    points = epoch_points(board, epochs)
     curves = [(board.name_of(row), moments(row, points)) for row in board.rows]
     curves = [(name, found) for name, found in curves if len(found) >= FEWEST_EPOCHS]
     if not 0 < len(curves) <= MOST_ROWS:
