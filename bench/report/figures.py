@@ -18,6 +18,8 @@ from bench.report.board import Board, Row
 from bench.report.columns import PAIR_RATE, TIME, Quantity
 from bench.report.curve_pictures import draw_curves
 from bench.report.differences import differences
+from bench.report.epoch_pictures import draw_epochs
+from bench.report.epochs import Epochs
 from bench.report.labels import Dot, legible, place_labels, write_values
 from bench.report.learning_pictures import draw_learning
 from bench.report.model import PICTURES
@@ -29,10 +31,11 @@ MOST_NAMES = 14
 LINES = {"chance": ("#555555", "--"), "pixels (cosine)": ("#7a5195", ":")}
 
 
-def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"]) -> dict[str, bytes]:
+def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"], epochs: Epochs | None = None) -> dict[str, bytes]:
     """The board's pictures by the name of their file, each as these kinds.
 
-    Rows are compared from two measured ones on; how they learned is drawn of those that were looked at meanwhile.
+    Rows are compared from two measured ones on. How they learned is drawn from the runs' `epochs`, where these are
+    several, and of those that were looked at meanwhile.
     """
     shown = headline(board)
     rows = [row for row in board.rows if shown.summary(row) is not None]
@@ -45,8 +48,9 @@ def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"]) -> dict[st
             made = {"curves": draw_curves(board, shown)}
         elif len(rows) > 1:
             made = {"accuracy": _bars(board, rows, shown), "tradeoff": _tradeoff(board, rows, shown)}
-        if (learned := draw_learning(board)) is not None:
-            made["learning"] = learned
+            made |= {"epochs": learned} if (learned := draw_epochs(board, epochs or {})) else {}
+        if (looked_at := draw_learning(board)) is not None:
+            made["learning"] = looked_at
         return {
             name: content
             for kind, figure in made.items()
