@@ -30,7 +30,7 @@ class TransformerCat(PairwiseHead):
     """
 
     numerics = 2
-    later_options = ("norm_first",)
+    later_options = ("norm_first", "pooling")
 
     def __init__(
         self,
@@ -42,10 +42,12 @@ class TransformerCat(PairwiseHead):
         fusion: str = "none",
         encoder_init: str = "torch",
         norm_first: bool = False,
+        pooling: str = "class",
     ) -> None:
         super().__init__(feature_shape)
         width = feature_shape[0]
         self.fusion = choose("fusion", fusion, ("none", "score", "score_nonorm", "feature"))
+        self.pooling = choose("pooling", pooling, ("class", "mean"))
         self.heads, self.feedforward = heads, feedforward
         self.class_token = nn.Parameter(torch.empty(1, width))
         self.position = position_embedding(2 * self.tokens + 1, width)
@@ -68,15 +70,15 @@ class TransformerCat(PairwiseHead):
     def score_pairs(self, query: Repr, gallery: Repr) -> Tensor:
         queries, galleries = pair_up(query.tokens, gallery.tokens)
         tokens = torch.cat((self.class_token.expand(len(queries), 1, -1), queries, galleries), dim=1) + self.position
-        class_tokens = []
+        features = []
         for layer in self.encoder:
             tokens = layer(tokens)
-            class_tokens.append(tokens[:, 0])
+            features.append(tokens[:, 0] if self.pooling == "class" else tokens.mean(dim=1))
         if self.fusion == "none":
-            class_tokens = class_tokens[-1:]
+            features = features[-1:]
         elif self.fusion == "feature":
-            class_tokens = [torch.cat(class_tokens, dim=1)]
-        return self.before_norms(class_tokens)
+            features = [torch.cat(features, dim=1)]
+        return self.before_norms(features)
 
     def pair_bytes(self, training: bool = False) -> int:
         width, tokens = self.feature_shape[0], 2 * self.tokens + 1
