@@ -28,8 +28,8 @@ def options(**asked: object) -> dict[str, object]:
 
 
 def test_a_run_is_the_same_whether_the_later_option_is_left_out_or_said_aloud_and_another_where_it_is_changed():
-    assert variants.describe("transformer_cat").later == ("norm_first",)
-    assert options() == options(norm_first=False)
+    assert variants.describe("transformer_cat").later == ("norm_first", "pooling")
+    assert options() == options(norm_first=False, pooling="class")
     assert "norm_first" not in options() and options(norm_first=True)["norm_first"] is True
 
 

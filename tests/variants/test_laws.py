@@ -32,6 +32,8 @@ SWITCHES: list[tuple[str, dict]] = [
         ("transformer_cat", {"norm_first": True, "fusion": fusion})
         for fusion in ("none", "score", "score_nonorm", "feature")
     ],
+    *[("transformer_cat", {"pooling": "mean", "norm_first": first}) for first in (False, True)],
+    ("transformer_cat", {"pooling": "mean", "fusion": "feature"}),
     *[
         (head, options)
         for head in ("transformer_cross", "transformer_cross_shared")
