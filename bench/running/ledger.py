@@ -37,7 +37,7 @@ LEFT = ("preempted", "timed out", "requeued")
 
 @dataclass(frozen=True)
 class CellState:
-    """How far a cell is. `detail` is its place, `reason` why it ended early, `log` where to read more."""
+    """How far a cell is. `detail` is its place, `reason` why it ended early or waits again, `log` where to read more."""
 
     kind: Kind
     detail: str = ""
@@ -280,7 +280,8 @@ class Ledger:
             if entry.state in RUNS and not left:
                 return self._make(folder, "running", "starting", entry=entry)
             kind: Kind = "preempted" if known and heartbeat.state not in ("timed out", "requeued") else "queued"
-            return self._make(folder, kind, str(heartbeat.place) if known else "", entry=entry)
+            again = heartbeat.reason if known and heartbeat.state == "requeued" else ""
+            return self._make(folder, kind, str(heartbeat.place) if known else "", again, entry)
         if entry is not None and entry.state.startswith("CANCELLED"):
             return self._make(folder, "cancelled", entry=entry)
         how = entry.state if entry is not None else self._ends.get((job.name, job.index), "")
