@@ -8,7 +8,7 @@ from bench.commands.common import Selection
 from bench.errors import UserError
 from bench.journal.reading import told
 from bench.progress import sentence
-from bench.running.fitting import REASONS, lines_for
+from bench.running.fitting import commented
 from bench.running.ledger import CellState, Ledger
 from bench.running.spent import Spent, slurm_jobs, spent_by
 from bench.study.plan import Cell
@@ -34,15 +34,8 @@ def render_usage(selection: Selection, cells: Sequence[tuple[Cell, CellState]], 
     heads = {head: runs for head, runs in heads.items() if runs}
     lines = [selection.study.title, str(results)]
     lines += _table(heads) if heads else ["no run has said yet what it takes"]
-    if fitting := lines_for(heads):
-        reasons = (f"#   {reason}" for reason in REASONS)
-        lines += [
-            "",
-            "# would have been enough, rounded up; for a file to give as --resources FILE:",
-            *reasons,
-            *fitting,
-            "",
-        ]
+    if fitting := commented(heads):
+        lines += ["", *fitting, ""]
     return "\n".join([*lines, *notes, *told(book.faults.values())])
 
 

@@ -22,19 +22,19 @@ class Spent:
 
     done: bool
     seconds: float
-    lower_bound: bool
+    lower_bound: bool = False
     """Whether `seconds` are those of its timed phases alone, as runs of earlier versions have them."""
-    cpu_seconds: float | None
-    host_bytes: int | None
-    gpu_bytes: int | None
-    gpu_total_bytes: int | None
-    gpu_busy: float | None
+    cpu_seconds: float | None = None
+    host_bytes: int | None = None
+    gpu_bytes: int | None = None
+    gpu_total_bytes: int | None = None
+    gpu_busy: float | None = None
     """The mean share in which the GPU computed; `gpu_most_busy` the largest sample, where there is no mean."""
-    gpu_most_busy: float | None
-    cpus: int | None
+    gpu_most_busy: float | None = None
+    cpus: int | None = None
     """That it had."""
-    asked_seconds: float | None
-    asked_host_bytes: int | None
+    asked_seconds: float | None = None
+    asked_host_bytes: int | None = None
 
 
 def spent_by(

@@ -11,6 +11,7 @@ from made_up_runs import both, cells, run
 
 from bench.journal.heartbeat import Heartbeat, record_stamp, write_heartbeat
 from bench.journal.usage import Usage
+from bench.perf.tiles import Tiles
 from bench.running.amounts import GIB, memory_step, time_step
 from bench.running.fitting import CPU_MARGIN, JOB_BYTES, MEMORY_MARGIN, REASONS, TIME_MARGIN
 from bench.running.jobs import Asked, Job, write_job
@@ -156,3 +157,19 @@ def test_time_limits_are_round_and_long_enough(seconds, limit):
 )
 def test_memory_is_a_round_amount_that_is_enough(size, amount):
     assert memory_step(size) == amount
+
+
+def test_a_plan_gives_lines_too(bench, tmp_path, monkeypatch):
+    """Of a node on which it was given: the longest run of a head over all training sets."""
+    tiles = Tiles(
+        batch=8, timed=8, step=0.5, image=0.01, pair=1e-9, ranked={24: 1e-3, 27: 1e-3, 5332: 0.1, 15913: 0.1},
+        training_bytes=5 * GIB, testing_bytes=GIB, host_bytes=GIB, state_bytes=1, momentum_bytes=1,
+        bytes_per_image=64, pair_bytes=8,
+    )  # fmt: skip
+    monkeypatch.setattr("bench.perf.tiles.measure_tiles", lambda *arguments: tiles)
+    words = ("--study", "table2", "--variants", "ViT", "--results", tmp_path, "--data-dir", tmp_path, "--device", "cpu")
+    plain, found = bench("plan", *words).out, bench("plan", *words, "--resource-lines").out
+    assert "heads:" not in plain and found.startswith(plain.rstrip("\n"))
+    [line] = [line for line in found.splitlines() if line.startswith("  vit: ")]
+    # 15 epochs of 1,041 steps are 2.2 h; images are encoded in tests and before each epoch.
+    assert line == '  vit: {time: "4:00:00", memory: 8G}'
