@@ -10,6 +10,7 @@ from called import called
 from made_up_runs import both, cells, run
 
 from bench.journal.heartbeat import Heartbeat, record_stamp, write_heartbeat
+from bench.journal.starts import Start, add_start, end_start
 from bench.journal.usage import Usage
 from bench.perf.tiles import Tiles
 from bench.running.amounts import GIB, memory_step, time_step
@@ -124,6 +125,17 @@ def test_of_a_failed_run_memory_counts_and_time_does_not(bench, two_runs, played
     tell(two_runs / "runs" / failed.cell, more, "failed")
     out = usage_of(bench, two_runs).out
     assert 'transmatcher: {time: "6:00:00", memory: 16G, cpus: 3}' in out
+
+
+def test_a_run_that_was_killed_for_memory_had_held_all_that_it_had(bench, two_runs, played_slurm):
+    """Its second start asked for more, and ended well."""
+    played_slurm(sacct="true")
+    folder = next((two_runs / "runs").iterdir())
+    for job, memory, how in (("7", 12, "memory"), ("7", 18, "done")):
+        add_start(folder, Start(job=job, node="n1", began=1e9, memory_bytes=memory * GIB))
+        end_start(folder, how)
+    out = usage_of(bench, two_runs).out
+    assert holds(out, "transmatcher 2 3:00:00 24:00:00 12.0 GiB 18.0 GiB") and "memory: 16G" in out
 
 
 def test_only_slurm_saw_the_gpu(bench, tmp_path, played_slurm):
