@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.cards import read_card, unsuited
+from bench.cards import Card, read_card, unsuited
 from bench.computing import compute_as_runs_do, free_bytes, out_of_memory
 from bench.config import HELD_OUT
 from bench.data import Dataset
@@ -44,9 +44,10 @@ from bench.running.trained import trained_network
 from bench.system.signals import Interrupted, Interruption
 from bench.system.streams import tolerant_streams
 from bench.testing.again import OtherNumbers
+from bench.testing.device_memory import too_large_a_test
 from bench.testing.evaluator import evaluate
 from bench.training.calibration import calibrate
-from bench.training.memory import too_large
+from bench.training.memory import never_fits, too_large
 from bench.training.trainer import Trained, Trainer
 
 ERROR_LOG = "error.log"
@@ -56,6 +57,10 @@ leave and has saved what it had. A library that ends the process by itself would
 
 MOST_DEATHS = 3
 """A run that died this many times in a row at the same place will not get further by itself."""
+
+
+MOST_PARTS = 8
+"""Into how many parts a test's blocks are cut where memory runs out outside of them, before it is given up."""
 
 
 def run_cell(task: CellTask, observe: Observer | None = None) -> int:
@@ -194,7 +199,12 @@ class _Run:
         compute_as_runs_do(self.device, self.task.threads, self.task.config.tf32)
         self.free = free_bytes(self.device)
         # Where the run was planned, the card may not have been known.
-        if self.device.type == "cuda" and (reason := unsuited(self.task.config, read_card(self.device))):
+        if self.device.type == "cuda":
+            self._check_card(read_card(self.device))
+
+    def _check_card(self, card: Card) -> None:
+        config, trains = self.task.config, self.record is None and not self.task.lists
+        if reason := unsuited(config, card) or (never_fits(config, self.task.head, card) if trains else ""):
             raise CellFailed(reason)
 
     def refuse_lists(self, results: Sequence[TestResult], reason: str) -> None:
@@ -250,19 +260,32 @@ class _Run:
         task = self.task
         if earlier is not None and dataset.fingerprint != earlier.fingerprint:
             raise CellFailed(f"{name} changed on disk since the network was tested on it")
-        return evaluate(
-            model,
-            dataset,
-            images,
-            task.config.evaluation,
-            state,
-            task.untrained and earlier is None,
-            task.progress,
-            task.folder,
-            self.pulse,
-            task.data_dir,
-            earlier,
-        )
+        parts = 1
+        while True:
+            try:
+                return evaluate(
+                    model,
+                    dataset,
+                    images,
+                    task.config.evaluation,
+                    state,
+                    task.untrained and earlier is None,
+                    task.progress,
+                    task.folder,
+                    self.pulse,
+                    task.data_dir,
+                    earlier,
+                    parts,
+                )
+            except Exception as fault:
+                if not out_of_memory(fault):
+                    raise
+                if parts >= MOST_PARTS:
+                    raise CellFailed(too_large_a_test(task.config.evaluation, self.device)) from fault
+            # What the failed attempt held is free only here.
+            torch.cuda.empty_cache()
+            parts *= 2
+            task.progress.say(f"test {name}: memory ran out; it is tested again, with blocks in {parts} parts")
 
     def _test_set(self, name: str) -> tuple[Dataset, Images]:
         if name != HELD_OUT:

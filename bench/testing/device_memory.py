@@ -34,5 +34,20 @@ def gpu_budget(settings: Evaluation, device: torch.device) -> int | None:
     return asked
 
 
+def too_large_a_test(settings: Evaluation, device: torch.device) -> str:
+    """Why a test ran out of memory again and again, and what to lower: a sentence."""
+    if device.type != "cuda":
+        return (
+            f"out of memory in testing, within its budget of {settings.memory_gib:g} GiB for scores and "
+            "representations: lower --memory, or end other processes that hold memory"
+        )
+    free, total = torch.cuda.mem_get_info(device)
+    return (
+        f"out of memory in testing: of the GPU's {total / 2**30:.1f} GiB {free / 2**30:.1f} are free beside what the "
+        f"test holds; lower evaluation.gpu_memory_gib or evaluation.batch ({settings.batch}), or end other processes "
+        "that hold its memory"
+    )
+
+
 def _whole_gib(size: int) -> int:
     return size if size < 2**32 else size // 2**30 * 2**30

@@ -45,13 +45,14 @@ def evaluate(
     pulse: Pulse | None = None,
     data_dir: Path | None = None,
     earlier: TestResult | None = None,
+    parts: int = 1,
 ) -> TestResult:
     """Test a network on the query and gallery of a data set; `images` holds its test images (`split_records`).
 
     On a set of several splits all is encoded and scored once, and the result is the mean over the splits. In `folder`
     lies what a test needs to go on after an interruption, and what memory does not hold. With a `data_dir` as well the
     ranked lists of the trained network are stored in `folder`, with paths below `data_dir`. An `earlier` result is
-    returned with these lists, and with what it lacks.
+    returned with these lists, and with what it lacks. Blocks of pairs are cut into `parts` from the beginning.
 
     Raises CellFailed for scores that are NaN, or when the same-camera rule leaves no query a match; OtherNumbers, with
     nothing replaced, where `earlier` has other numbers.
@@ -70,6 +71,7 @@ def evaluate(
         scorer = Scorer(
             model, images, *_sides(dataset), settings, watch, folder, pulse, key, progress, dataset.both_ways
         )
+        scorer.blocks.parts = parts
         if not scorer.plan.trivial:
             progress.say(f"{what}: {scorer.plan}")
         partial = _partial(dataset, folder, state, key, keeps) if folder else None

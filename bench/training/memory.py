@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bench.cards import Card
 from bench.config import CellConfig
 from bench.network.matcher import Matcher
 
@@ -93,12 +94,37 @@ def too_large(config: CellConfig, head: str, device_kind: str, free: int) -> str
     except Exception as fault:  # a head that cannot be run without values; its failure is not the run's
         predicted = f"what a step takes cannot be predicted ({type(fault).__name__})"
     where = "on the GPU" if device_kind == "cuda" else "in memory"
+    return (
+        f"out of memory in training: {predicted}, and {_gib(free)} were free {where} when it began; "
+        f"{_what_to_lower(config, device_kind)}, or end other processes that hold memory"
+    )
+
+
+def never_fits(config: CellConfig, head: str, card: Card) -> str:
+    """Why no step of training can fit into a GPU's memory, and what to lower: a sentence; "" where it may.
+
+    What is compiled is not predicted: fused operations keep less.
+    """
+    if config.training.compile:
+        return ""
+    try:
+        predicted = predicted_training_bytes(config, head, "cuda")
+    except Exception:  # a head that cannot be run without values; training will tell
+        return ""
+    if predicted <= card.total_bytes:
+        return ""
+    return (
+        f"a training step is predicted to take {_gib(predicted)}, and {card} has {_gib(card.total_bytes)} in all; "
+        f"{_what_to_lower(config, 'cuda')}, or take a GPU with more memory"
+    )
+
+
+def _what_to_lower(config: CellConfig, device_kind: str) -> str:
     settings = config.training
     half = ", take training.precision=bf16 or fp16" if settings.precision == "fp32" and device_kind == "cuda" else ""
     return (
-        f"out of memory in training: {predicted}, and {_gib(free)} were free {where} when it began; lower "
-        f"training.persons ({settings.persons}) or training.images ({settings.images}), or input.height and "
-        f"input.width ({config.input.height} x {config.input.width}){half}, or end other processes that hold memory"
+        f"lower training.persons ({settings.persons}) or training.images ({settings.images}), or input.height and "
+        f"input.width ({config.input.height} x {config.input.width}){half}"
     )
 
 

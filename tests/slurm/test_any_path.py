@@ -49,7 +49,9 @@ def test_what_a_job_writes_lies_in_its_submission(submit, played_slurm, results,
     first = next(job for job in map(read_job, (results / "runs").iterdir()) if job.index == 0)
     logs = {log.name: log.read_text() for log in job_logs(first)}
     [code] = (results / "snapshots").iterdir()
-    assert logs["7_0_0_log.out"].startswith(f"mine\nin {place}, code {code}\n") and logs["7_0_0_log.err"] == "said\n"
+    node, _, said = logs["7_0_0_log.out"].partition("\n")
+    assert node.startswith("started on ") and said.startswith(f"mine\nin {place}, code {code}\n")
+    assert logs["7_0_0_log.err"] == "said\n"
     # Neither SLURM nor Submitit is told a path in which it could put anything in the place of something.
     assert str(results) not in logs["7_0_0_log.out"].partition("code")[2].replace(str(code), "")
     assert {path.name for path in tmp_path.iterdir()} <= {results.name, "bin", "calls"}
@@ -70,7 +72,7 @@ def test_the_users_commands_run_where_the_command_was_given(submit, played_slurm
     played_slurm(sbatch=ALONE, srun='echo "$MINE in $(pwd)"')
     assert submit("--resource", "setup=. ./env.sh", seeds="1").code == 0
     [folder] = (tmp_path / "results" / "runs").iterdir()
-    assert job_logs(read_job(folder))[0].read_text() == f"found in {read_job(folder).folder}\n"
+    assert job_logs(read_job(folder))[0].read_text().splitlines()[1:] == [f"found in {read_job(folder).folder}"]
     assert Path.cwd() == here
 
 
