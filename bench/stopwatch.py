@@ -1,4 +1,4 @@
-"""Seconds by phase, and the peak of memory."""
+"""Seconds by phase, and the peak of memory: since the last reset, and over all resets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from variants.kernels import give_back_freed_memory
 
 Moment = float | torch.cuda.Event
 """Seconds of the host's clock, or a mark in a GPU's queue."""
@@ -83,11 +85,42 @@ def _between(start: Moment, end: Moment) -> float:
     return start.elapsed_time(end) / 1000
 
 
+class WholePeaks:
+    """Peaks of this process over a stretch of work, whatever resets: bytes of the machine and of the GPU."""
+
+    def __init__(self) -> None:
+        self.host = self.gpu = 0
+
+    def note(self, device: torch.device) -> None:
+        """Take in the peaks since the last reset. Of a GPU what PyTorch's allocator held counts, used or not."""
+        self.host = max(self.host, peak_bytes(torch.device("cpu")))
+        if device.type == "cuda" and torch.cuda.is_initialized():
+            self.gpu = max(self.gpu, torch.cuda.max_memory_reserved(device))
+
+
+_noted: WholePeaks | None = None
+
+
+def begin_whole_peaks(device: torch.device) -> WholePeaks:
+    """Begin to follow the peaks of this process over all resets to come, until this is called again."""
+    global _noted
+    _noted = None
+    reset_peak(torch.device("cpu"))
+    if device.type == "cuda" and torch.cuda.is_initialized():
+        reset_peak(device)
+    _noted = WholePeaks()
+    return _noted
+
+
 def reset_peak(device: torch.device) -> None:
-    """Begin a new measurement of peak memory, where the system allows it."""
+    """Begin a new measurement of peak memory, where the system allows it. On a CPU freed memory is given back first:
+    else what comes would be said to take what was there before, or use it again unseen."""
+    if _noted is not None:
+        _noted.note(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
+    give_back_freed_memory()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -27,8 +25,9 @@ LIMITS = ("submitjob", "job submit limit", "unable to accept job")
 class PatientExecutor(SlurmExecutor):
     """Submits one array, or one job, under a name that no other submission has."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, python=shlex.quote(sys.executable))
+    def __init__(self, folder: Path, python: str) -> None:
+        """`python` is the command that runs a job's Python, in the shell's words."""
+        super().__init__(folder, python=python)
 
     def _internal_process_submissions(self, delayed_submissions: list[DelayedSubmission]) -> list[Job]:
         """As Submitit's, but for how sbatch is called."""

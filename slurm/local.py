@@ -16,7 +16,7 @@ from submitit import LocalExecutor
 from bench.errors import CellFailed, UserError
 from bench.running.cell import run_cell
 from bench.running.identity import end, identify
-from bench.running.jobs import ClusterSettings, HandedOver, Job, JobPlace, Queue, write_job
+from bench.running.jobs import Accounted, Called, ClusterSettings, HandedOver, Job, JobPlace, Queue, write_job
 from bench.running.outcome import Outcome, outcome_after
 from bench.running.runner import default_jobs, run_all
 from bench.running.submitted import Account, write_account
@@ -41,7 +41,7 @@ class LocalCluster:
             )
         self.settings = settings
 
-    def target(self, head: str) -> None:
+    def target(self, run: Called) -> None:
         """This machine."""
         return None
 
@@ -51,6 +51,10 @@ class LocalCluster:
 
     def ends(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """Nothing."""
+        return {}
+
+    def accounts(self, jobs: Sequence[Job]) -> Mapping[JobPlace, Accounted]:
+        """Nothing: the runs measure themselves."""
         return {}
 
     def drained(self) -> Mapping[str, str]:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.running.jobs import ClusterSettings, HandedOver, Job, JobPlace, Queue
+from bench.running.jobs import Accounted, Called, ClusterSettings, HandedOver, Job, JobPlace, Queue
 from slurm import queue
+from slurm.accounts import accounts
 from slurm.gpus import USUAL, precision_of
-from slurm.resources import Resources, ResourceTable
+from slurm.resources import Resources
+from slurm.table import ResourceTable
 
 if TYPE_CHECKING:
     from bench.running.targets import Target
@@ -21,13 +23,13 @@ class SlurmCluster:
     """The cluster that SLURM's commands on this machine speak to."""
 
     def __init__(self, settings: ClusterSettings) -> None:
-        self._settings, self._table = settings, ResourceTable(settings.resources, settings.overrides)
+        self._settings, self._table = settings, ResourceTable(settings.resources, settings.overrides, settings.names)
 
-    def target(self, head: str) -> Target:
+    def target(self, run: Called) -> Target:
         """What the resources say. What `auto` precision means follows from the kind of GPU that they name."""
         from bench.running.targets import Target
 
-        resources = self._table.of(head)
+        resources = self._table.of(run)
         if not resources.gpus:
             return Target("cpu", "fp32", resources.cpus)
         precision = precision_of(resources.gpu_type)
@@ -42,6 +44,10 @@ class SlurmCluster:
     def ends(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """How forgotten jobs ended, where SLURM keeps accounts."""
         return queue.ends(jobs)
+
+    def accounts(self, jobs: Sequence[Job]) -> Mapping[JobPlace, Accounted]:
+        """What jobs took, from SLURM's accounts. Raises UserError where it keeps none."""
+        return accounts(jobs)
 
     def drained(self) -> Mapping[str, str]:
         """Nodes that SLURM has taken out of use, and why."""

@@ -1,30 +1,27 @@
-"""What a run asks SLURM for, by head."""
+"""What a run asks SLURM for, and how it is run there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import shlex
+from typing import Any
 
-import yaml
 from pydantic import Field, ValidationInfo, field_validator
 
-from bench.config import MOST_THREADS, Settings, merge, one_of, validate
-from bench.errors import UserError
+from bench.config import MOST_THREADS, Settings
+from bench.running.jobs import Asked
 from bench.values import read_yaml
 from slurm.memory import bytes_of
 
-if TYPE_CHECKING:
-    from bench.running.task import CellTask
+OWN_OPTIONS = {
+    "sbatch": ("array", "chdir", "dependency", "error", "job-name", "no-requeue", "open-mode", "output", "signal"),
+    "srun": ("chdir", "cpus-per-task", "error", "input", "multi-prog", "nodes", "ntasks", "output"),
+}
+"""Options of SLURM's commands by which a job comes home; what jobs ask for must leave them alone."""
 
-OWN_OPTIONS = ("array", "chdir", "dependency", "error", "job-name", "no-requeue", "open-mode", "output", "signal")
-"""Options of sbatch by which a job comes home; what jobs ask for must leave them alone."""
-
+LISTS = ("sbatch", "srun", "setup", "teardown")
+"""Keys that hold several words, each of which is given on the command line by itself."""
 
 AUTO = "auto"
-UNPREDICTED = "32G"
-"""Memory where it is to be predicted and cannot be."""
 
 
 class Resources(Settings):
@@ -46,8 +43,14 @@ class Resources(Settings):
     """How long before its time is up a run is told to save."""
     sbatch: list[str] = []
     """Further options of sbatch, such as --exclude=node7."""
+    srun: list[str] = []
+    """Further options of srun, which starts the run, such as --container-image=pairbench.sqsh."""
+    python: str | None = None
+    """The Python of the nodes, as the shell reads it: a path, or a command that ends in one. None: the present one."""
     setup: list[str] = []
     """Shell commands before the run."""
+    teardown: list[str] = []
+    """Shell commands after the run, however it ended."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -65,29 +68,65 @@ class Resources(Settings):
         minutes_of(value)
         return value
 
-    @field_validator("most_memory")
+    @field_validator("memory", "most_memory")
     @classmethod
-    def _is_memory(cls, value: str | None) -> str | None:
-        if value is not None and bytes_of(value) is None:
+    def _is_memory(cls, value: str | None, place: ValidationInfo) -> str | None:
+        words = (AUTO, "0") if place.field_name == "memory" else ()  # 0 is all that a node has
+        if value is not None and value not in words and bytes_of(value) is None:
             raise ValueError(f"no amount of memory: {value!r}; write 64G, or 65536 for MiB")
         return value
 
-    @field_validator("sbatch")
+    @field_validator("sbatch", "srun")
     @classmethod
-    def _are_options(cls, value: list[str]) -> list[str]:
+    def _are_options(cls, value: list[str], place: ValidationInfo) -> list[str]:
+        command = str(place.field_name)
         for option in value:
             if not option.startswith("--"):
-                raise ValueError(f"sbatch: options begin with --, not {option!r}")
+                raise ValueError(f"{command}: options begin with --, not {option!r}")
             name = option.removeprefix("--").partition("=")[0]
             # SLURM takes a name by its beginning too.
-            if any(own.startswith(name) for own in OWN_OPTIONS):
-                raise ValueError(f"sbatch: --{name} is set by bench itself")
+            if any(own.startswith(name) for own in OWN_OPTIONS[command]):
+                raise ValueError(f"{command}: --{name} is set by bench itself")
+        return value
+
+    @field_validator("python")
+    @classmethod
+    def _is_a_command(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            words = shlex.split(value)
+        except ValueError as fault:
+            raise ValueError(f"python: the shell cannot read {value!r} ({fault})") from fault
+        if not words or not value.isprintable():
+            raise ValueError(f"python: needs a path, or a command that ends in one, on one line, not {value!r}")
+        return value
+
+    @field_validator("setup", "teardown")
+    @classmethod
+    def _are_commands(cls, value: list[str], place: ValidationInfo) -> list[str]:
+        for command in value:
+            if "\0" in command or not command.strip():
+                raise ValueError(f"{place.field_name}: no command: {command!r}")
         return value
 
     @property
     def counted_by(self) -> tuple[str | None, ...]:
         """What SLURM counts a user's jobs by, to say that there are as many as there may be."""
         return self.account, self.qos, self.partition
+
+    @property
+    def asked(self) -> Asked:
+        """What a job of these resources asks for, in numbers."""
+        return Asked(
+            seconds=60 * minutes_of(self.time),
+            host_bytes=bytes_of(self.memory),
+            cpus=self.cpus,
+            gpus=self.gpus,
+            gpu_type=self.gpu_type,
+            partition=self.partition,
+            constraint=self.constraint,
+        )
 
     def sbatch_options(self) -> dict[str, str | bool]:
         """Options that Submitit has no word for, as option -> value."""
@@ -102,11 +141,6 @@ class Resources(Settings):
             name, equals, value = option.removeprefix("--").partition("=")
             options[name] = value if equals else True
         return options
-
-
-class _File(Settings):
-    defaults: dict[str, Any] = {}
-    heads: dict[str, dict[str, Any]] = {}
 
 
 def minutes_of(text: str) -> int:
@@ -126,77 +160,3 @@ def minutes_of(text: str) -> int:
     if total == 0:
         raise ValueError(f"no time limit: {text!r} is no time at all")
     return -(-total // 60)
-
-
-class ResourceTable:
-    """Resources by head: the suite's file, the user's file over it, and the command line over both."""
-
-    def __init__(self, file: Path | None, overrides: Sequence[str]) -> None:
-        """Raises UserError for files that cannot be read and for unknown keys."""
-        own = validate(_File, _parse(_packaged(), "slurm/resources.yaml"), "slurm/resources.yaml")
-        source = str(file) if file is not None else "--resource"
-        users = validate(_File, _parse(_read(file), source), source) if file is not None else _File()
-        self._layers, self._source = (own, users), source
-        self._overrides = _parse_overrides(overrides)
-        self.of("")  # so that a fault is told whatever heads are run
-        for head in users.heads:
-            self.of(head)
-
-    def of(self, head: str) -> Resources:
-        """What a run of a head asks for."""
-        layers = [layer.defaults for layer in self._layers] + [layer.heads.get(head, {}) for layer in self._layers]
-        return validate(Resources, merge(*layers, self._overrides), self._source)
-
-    def for_task(self, task: CellTask) -> Resources:
-        """What a run asks for, memory included where that is left to prediction."""
-        from bench.running.needs import memory_to_ask_for  # torch
-
-        resources = self.of(task.config.head)
-        if resources.memory != AUTO:
-            return resources
-        memory = memory_to_ask_for(task, resources.gpus > 0) or UNPREDICTED
-        return resources.model_copy(update={"memory": memory})
-
-    @property
-    def time_is_own(self) -> bool:
-        """Whether somebody said how long jobs may take."""
-        own = [self._layers[1].defaults, *self._layers[1].heads.values(), self._overrides]
-        return any("time" in layer for layer in own)
-
-
-def _packaged() -> str:
-    return resources.files("slurm").joinpath("resources.yaml").read_text(encoding="utf-8")
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise UserError(f"--resources: cannot read {file} ({fault}); see slurm/resources.yaml for the form") from fault
-
-
-def _parse(text: str, source: str) -> Mapping[str, Any]:
-    try:
-        # All values as text: YAML would read 24:00:00 as a number.
-        values = yaml.load(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as fault:
-        raise UserError(f"{source} is no YAML: {fault}") from fault
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(f"{source} needs the groups defaults and heads; see slurm/resources.yaml")
-    return {key: value or {} for key, value in values.items()}
-
-
-def _parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise UserError(f"--resource needs KEY=VALUE, not {assignment!r}; for example --resource time=4:00:00")
-        one_of("key in --resource", key, Resources.model_fields)
-        if key in ("sbatch", "setup"):
-            values.setdefault(key, []).append(text)
-        else:
-            values[key] = text
-    return values

@@ -7,33 +7,30 @@ import dataclasses
 import itertools
 import os
 import secrets
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.environment import RUN_ENVIRONMENT
 from bench.errors import UserError
 from bench.journal.starts import read_starts
-from bench.running.jobs import JOB, NODE_LINE, ClusterSettings, HandedOver, Job, read_job, write_job
+from bench.running.jobs import JOB, ClusterSettings, HandedOver, Job, read_job, write_job
 from bench.running.nodes import all_starts, bad_nodes, left_out
 from bench.running.submitted import Account, write_account
 from bench.running.task import CellTask
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
 from slurm.asking import Busy
-from slurm.comeback import MOST_MEMORY
 from slurm.executor import PatientExecutor, is_limit
 from slurm.folder import HERE, entered, environment, submission_folder
-from slurm.memory import MIB, most_bytes, with_enough_memory
+from slurm.memory import with_enough_memory
 from slurm.partition import Partitions
-from slurm.resources import Resources, ResourceTable, minutes_of
+from slurm.resources import Resources, minutes_of
+from slurm.script import before_run, python_of
 from slurm.snapshot import Snapshot, freeze, keep_head, snapshot_of
-from slurm.worker import SIGNAL_SECONDS, run_job
+from slurm.table import ResourceTable
+from slurm.worker import run_job
 
-LOG_NAME = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}_0_log"
-"""Of a job's output, in the shell, as Submitit would call it."""
 OF_ANOTHER_JOB = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
 """What a job would take for its own where `bench run` is given inside of another job, since sbatch passes it on."""
 
@@ -56,7 +53,8 @@ class Submission:
             text = executor._make_submission_file_text(executor._submitit_command_str, "dry-run")
             cells = "\n".join(f"#   {place}: {task.cell}" for place, task in enumerate(array.tasks))
             waits = f"# waits for array {array.after + 1} to end\n" if array.after is not None else ""
-            asked = f"# memory {array.resources.memory or 'not limited'}, {self._time_words(array)}\n"
+            words = dict.fromkeys(self._table.time_words(task, array.resources) for task in array.tasks)
+            asked = f"# memory {array.resources.memory or 'not limited'}, {'; '.join(words)}\n"
             found.append(f"# array {number + 1}, its jobs:\n{cells}\n{waits}{asked}{text}")
         return found
 
@@ -111,12 +109,6 @@ class Submission:
             under_way.full.add(array.resources.counted_by)
         under_way.left += waiting
 
-    def _time_words(self, array: JobArray) -> str:
-        """Where the time limit is from: what this machine would need says nothing of a node."""
-        if self._table.time_is_own:
-            return f"time {array.resources.time}"
-        return f"time {array.resources.time}, not predicted here; `bench plan` in a job on such a node predicts it"
-
     def _arrays(self, tasks: Sequence[CellTask]) -> list[JobArray]:
         bad, partitions = bad_nodes(all_starts(self._results), time.time()), Partitions()
 
@@ -135,7 +127,7 @@ class Submission:
     ) -> PatientExecutor:
         """Submitit's executor, which is to be used while `here` is the working folder."""
         resources = array.resources
-        executor = PatientExecutor(here)
+        executor = PatientExecutor(here, python_of(resources))
         executor.update_parameters(
             job_name=f"{name}-{number}",
             time=minutes_of(resources.time),
@@ -148,33 +140,13 @@ class Submission:
             signal_delay_s=resources.signal_seconds,
             dependency=f"afterany:{after}" if after is not None else None,
             array_parallelism=array.parallel,
-            setup=self._setup(resources, snapshot, self._folder(name) / str(number)),
+            setup=before_run(resources, snapshot.path, self._folder(name) / str(number), self._given_in),
             # The task's output goes where the script's own goes. Since SLURM 22.05 srun does not take the CPUs of its
             # job by itself.
-            srun_args=["--output=all", "--error=all", f"--cpus-per-task={resources.cpus}"],
+            srun_args=["--output=all", "--error=all", f"--cpus-per-task={resources.cpus}", *resources.srun],
             additional_parameters={**resources.sbatch_options(), "output": os.devnull, "error": os.devnull},
         )
         return executor
-
-    def _setup(self, resources: Resources, snapshot: Snapshot, folder: Path) -> list[str]:
-        """What the script does before the run. The shell takes any path, which SLURM's own options do not."""
-        variables = {
-            "PYTHONPATH": str(snapshot.path),
-            "PYTHONSAFEPATH": "1",
-            SIGNAL_SECONDS: str(resources.signal_seconds),
-            MOST_MEMORY: str((most_bytes(resources) or 0) // MIB),
-            **RUN_ENVIRONMENT,
-        }
-        enter = f"cd -- {shlex.quote(str(folder))} || exit 1"
-        # The user's commands come last, so that they can say otherwise, and work where `bench run` was given.
-        own = [f"cd -- {shlex.quote(str(self._given_in))}", *resources.setup, enter] if resources.setup else []
-        return [
-            enter,
-            f'exec >> "{LOG_NAME}.out" 2>> "{LOG_NAME}.err"',
-            f'echo "{NODE_LINE}${{SLURMD_NODENAME:-$(hostname)}}"',
-            *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
-            *own,
-        ]
 
     def _submit_array(self, array: JobArray, under_way: _UnderWay, after: str | None) -> str:
         number, alone = under_way.next_number(), len(array.tasks) == 1
@@ -183,7 +155,14 @@ class Submission:
         try:
             for place, task in enumerate(array.tasks):
                 index = None if alone else place
-                job = Job(cluster="slurm", name=name, index=index, folder=str(folder), submitted=time.time())
+                job = Job(
+                    cluster="slurm",
+                    name=name,
+                    index=index,
+                    folder=str(folder),
+                    submitted=time.time(),
+                    asked=array.resources.asked,
+                )
                 write_job(task.folder, job)
             with entered(folder) as here, environment(dict.fromkeys(OF_ANOTHER_JOB)):
                 executor = self._executor(array, under_way.snapshot, under_way.name, number, after, here)

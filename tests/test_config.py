@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+from called import called
 from pydantic import ValidationError
 
 from bench.config import CellConfig, Recipe, Training, digest, parse_overrides, validate
@@ -14,7 +15,7 @@ from bench.study.definition import load_preset, load_study
 from bench.study.plan import cell_id, plan, resolve
 from bench.study.seeds import parse_seeds
 from bench.values import read_yaml
-from slurm.resources import ResourceTable
+from slurm.table import ResourceTable
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,8 @@ def test_options_of_heads_take_the_same_numbers_as_the_recipe(power):
 
 
 def test_resources_take_the_same_numbers():
-    assert ResourceTable(None, ["cpus=1e1"]).of("vit").cpus == 10
-    assert ResourceTable(None, ["time=4:00:00"]).of("vit").time == "4:00:00"
+    assert ResourceTable(None, ["cpus=1e1"]).of(called("vit")).cpus == 10
+    assert ResourceTable(None, ["time=4:00:00"]).of(called("vit")).time == "4:00:00"
 
 
 @pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "inf", "nan", "1e999"])

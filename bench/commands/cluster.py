@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench.running.jobs import Cluster, ClusterSettings
+import variants
+from bench.commands.common import Selection
+from bench.data import NAMES
+from bench.running.jobs import Cluster, ClusterSettings, Names
 from bench.running.ledger import Ledger
+from bench.study.definition import load_study, study_name, study_names
 
 
 def open_cluster(settings: ClusterSettings) -> Cluster:
@@ -22,4 +26,19 @@ def ledger(results: Path) -> Ledger:
         results,
         lambda: open_cluster(ClusterSettings("slurm", results)),
         lambda text: print(text, file=sys.stderr, flush=True),
+    )
+
+
+def names_of(selection: Selection, study: str) -> Names:
+    """What the runs of a selection are called by, and all that runs of the suite may be called by."""
+    studies = [*map(load_study, study_names()), selection.study]
+    configs = [cell.config for cell in selection.cells]
+    parts = [part.partition("@")[0] for config in configs for part in config.train.split("+")]
+    labels = [row.label for each in studies for row in each.whole_rows]
+    return Names(
+        study=study_name(study),
+        studies=(*study_names(), study_name(study)),
+        heads=(*variants.names(), *variants.unusable(), *(config.head for config in configs)),
+        train=(*NAMES, *parts),
+        rows=tuple(dict.fromkeys((*labels, *(cell.label for cell in selection.cells)))),
     )

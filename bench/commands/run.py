@@ -97,7 +97,7 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
         "--resources",
         type=file_or_folder,
         metavar="FILE",
-        help="what to ask SLURM for, by head (form: slurm/resources.yaml)",
+        help="what to ask SLURM for, by head, training set, study or row (form: slurm/resources.yaml)",
     )
     group.add_argument(
         "--resource",
@@ -189,7 +189,7 @@ def _options(
 
 def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
     """Submit what lacks results, or show what would be submitted."""
-    from bench.commands.cluster import ledger, open_cluster
+    from bench.commands.cluster import ledger, names_of, open_cluster
     from bench.running.devices import devices_at_hand
     from bench.running.jobs import ClusterSettings, HandedOver
     from bench.running.preflight import preflight
@@ -208,12 +208,13 @@ def _hand_over(selection: Selection, arguments: argparse.Namespace) -> int:
         arguments.max_parallel,
         arguments.jobs,
         devices,
+        names_of(selection, arguments.study),
     )
     cluster = open_cluster(settings)
     options = _options(
         selection,
         arguments,
-        lambda cell: cluster.target(cell.config.head) or local_target(*devices),
+        lambda cell: cluster.target(cell) or local_target(*devices),
         decode=local,
         writes=not arguments.dry_run,
     )

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bench.commands.common import Selection, add_places, add_selection, at_least_one, example, read_selection
+from bench.commands.usage import render_usage
 from bench.journal.reading import told
 from bench.progress import sentence
 from bench.running.ledger import KINDS, CellState, Ledger
@@ -24,12 +25,23 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="show how far the runs of a study are",
         description="Show, for each row, training set and seed of a study, whether its run is done, failed, running, "
         "queued, preempted, cancelled, interrupted or missing, wherever it runs.",
-        epilog=example("bench status --preset demo", "bench status --study table1", "bench status --watch 30"),
+        epilog=example(
+            "bench status --preset demo",
+            "bench status --study table1",
+            "bench status --watch 30",
+            "bench status --study table1 --usage",
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_selection(parser)
     add_places(parser)
-    parser.add_argument(
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--usage",
+        action="store_true",
+        help="show by head what runs took of time, memory, GPU and CPUs beside what was asked for, and what would fit",
+    )
+    kinds.add_argument(
         "--watch",
         nargs="?",
         type=at_least_one,
@@ -51,13 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
     while True:
         book = ledger(arguments.results)
         states = {place: book.state_of(cell) for place, cell in cells.items()}
+        if arguments.usage:
+            pairs = [(cell, states[place]) for place, cell in cells.items()]
+            print(render_usage(selection, pairs, book, arguments.results), flush=True)
+            break
         if arguments.watch and sys.stdout.isatty():
             print("\033[2J\033[H", end="")
         print(render(selection, states, book, arguments.results), flush=True)
         busy = any(state.busy for state in states.values())
         if not arguments.watch or not busy or lost_output():
-            return 1 if any(state.kind == "unreadable" for state in states.values()) else 0
+            break
         time.sleep(arguments.watch)
+    return 1 if any(state.kind == "unreadable" for state in states.values()) else 0
 
 
 def render(

@@ -19,6 +19,7 @@ from pydantic import Field
 from bench.config import Settings
 from bench.journal.reading import Unreadable, as_json, read_json
 from bench.journal.record import RECORD, Count, Seconds, write_atomically
+from bench.journal.usage import Usage
 
 HEARTBEAT = "heartbeat.json"
 BEAT_SECONDS = 10.0
@@ -74,6 +75,8 @@ class Heartbeat(Settings):
     """Test sets with a result of the trained network."""
     record_stamp: list[int] | None = None
     """Size and time of the record.json that this tells of; another one has to be read itself."""
+    usage: Usage | None = None
+    """What the run has taken of its machine so far; None in older heartbeats."""
 
 
 def write_heartbeat(folder: Path, heartbeat: Heartbeat) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from bench.journal.heartbeat import (
     BEAT_SECONDS,
@@ -19,6 +20,7 @@ from bench.journal.heartbeat import (
     this_host,
     write_heartbeat,
 )
+from bench.journal.usage import Usage
 from bench.system.signals import Interrupted, Interruption
 
 SAVE_SECONDS = 90.0
@@ -31,6 +33,16 @@ Observer = Callable[[str, str], None]
 
 def _ignore(event: str, detail: str) -> None:
     """Nobody watches."""
+
+
+class Meter(Protocol):
+    """Measures what a run takes of its machine."""
+
+    def sample(self) -> None:
+        """Look at what can only be looked at now and then. May take seconds; the run does not wait for it."""
+
+    def usage(self) -> Usage:
+        """What it has taken so far. Answers at once."""
 
 
 class Pulse:
@@ -49,6 +61,7 @@ class Pulse:
         """`observe` is told each phase as it goes on, "saving" before something is saved, "saved" and its name then."""
         self.folder, self.interruption, self.observe = folder, interruption or Interruption(), observe or _ignore
         self.save_seconds, self.place, self.saved, self.deaths = save_seconds, Place(), "", 0
+        self.meter: Meter | None = None
         self._last_save, self._phase_start, self._phase_first = time.monotonic(), time.monotonic(), 0
         self._lock, self._stop = threading.Lock(), threading.Event()
 
@@ -103,8 +116,14 @@ class Pulse:
         """The last word."""
         self._write(state, reason, tests)
 
+    def usage(self) -> Usage | None:
+        """What the run has taken of its machine so far, where a meter is there."""
+        return self.meter.usage() if self.meter is not None else None
+
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
+            if self.meter is not None:
+                self.meter.sample()
             self._write("running")
 
     def _write(self, state: State, reason: str = "", tests: Sequence[str] = ()) -> None:
@@ -123,6 +142,7 @@ class Pulse:
             deaths=self.deaths,
             tests=list(tests),
             record_stamp=record_stamp(self.folder),
+            usage=self.usage(),
         )
         with self._lock:
             try:

@@ -22,6 +22,7 @@ from bench.data.tensors import ChosenImages, Images
 from bench.errors import CellFailed
 from bench.journal.checkpoint import save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
+from bench.journal.measures import Level
 from bench.journal.provenance import now, provenance
 from bench.journal.pulse import Observer, Pulse
 from bench.journal.reading import Unreadable
@@ -38,6 +39,7 @@ from bench.journal.record import (
 )
 from bench.network.matcher import Matcher, count_parameters
 from bench.running.failures import failed_record, identity_of, reason_of, take_back_failure
+from bench.running.meter import RunMeter
 from bench.running.task import NOTHING_TO_TEST, CellTask
 from bench.running.trained import trained_network
 from bench.system.signals import Interrupted, Interruption
@@ -97,6 +99,7 @@ def _run_locked(task: CellTask, pulse: Pulse) -> int:
         if last is None or last.state != "done":
             pulse.end("done", tests=_tests_of(before))
         return DONE
+    pulse.meter = RunMeter(torch.device(task.device), (last and last.usage) or (before and before.usage))
     given_up = before is not None and before.failure is not None
     deaths = 0 if last is None or given_up else last.deaths + (last.state in ("running", "timed out"))
     run = _Run(task, before if before is not None and before.weights_hash is not None else None, pulse)
@@ -215,8 +218,8 @@ class _Run:
         self._store(self.record.model_copy(update={"tests": tests}))
 
     def _store(self, record: Record) -> None:
-        write_record(self.task.folder, record)
-        self.record = record
+        self.record = record.model_copy(update={"usage": self.pulse.usage()})
+        write_record(self.task.folder, self.record)
 
     def _train(self) -> Record:
         self.phase = "data"
@@ -227,7 +230,8 @@ class _Run:
         images, ids = self._training_set(dataset)
         self.phase = "training"
         model = self._new_model()
-        done = self._trained(Trainer(model, self.task.config, images, ids, self.task.folder, self.pulse))
+        folder, pulse = self.task.folder, self.pulse
+        done = self._trained(Trainer(model, self.task.config, images, ids, folder, pulse, self._examine))
         one = model.encode_all(images, np.arange(1), 1, self.task.config.evaluation.scoring)
         return Record(
             **identity_of(self.task),
@@ -239,6 +243,7 @@ class _Run:
             seconds=done.seconds,
             steps=done.steps,
             skipped_steps=done.skipped_steps,
+            looks=done.looks,
             peak_bytes=done.peak_bytes,
             bytes_per_image=one.bytes_per_image,
             parameters={"backbone": count_parameters(model.backbone), "head": count_parameters(model.head)},
@@ -284,6 +289,10 @@ class _Run:
             torch.cuda.empty_cache()
             parts *= 2
             task.progress.say(f"test {name}: memory ran out; it is tested again, with blocks in {parts} parts")
+
+    def _examine(self, model: Matcher) -> Level:
+        found = evaluate(model, *self._test_set(HELD_OUT), self.task.config.evaluation)
+        return Level(rank1=found.rank1, mAP=found.mAP)
 
     def _test_set(self, name: str) -> tuple[Dataset, Images]:
         if name != HELD_OUT:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import model_validator
 
-from bench.config import Settings
+from bench.config import CellConfig, Settings
 from bench.journal.heartbeat import Moment
 from bench.journal.reading import as_json, read_json
 from bench.journal.record import Count, write_atomically
@@ -36,6 +36,18 @@ JobPlace = tuple[str, int | None]
 """A job's name and its place in the job array."""
 
 
+class Asked(Settings):
+    """What a job asks its cluster for. Seconds of wall-clock; None where the cluster's own default holds."""
+
+    seconds: Count
+    host_bytes: Count | None
+    cpus: Count
+    gpus: Count
+    gpu_type: str | None
+    partition: str | None
+    constraint: str | None
+
+
 class Job(Settings):
     """The job that was given a cell, written before it is submitted, so that no job can exist unknown."""
 
@@ -51,6 +63,8 @@ class Job(Settings):
     """What runs a local submission."""
     cancelled: bool = False
     """Whether `bench cancel` ended it."""
+    asked: Asked | None = None
+    """None for jobs of this machine, and in older files."""
 
     @model_validator(mode="before")
     @classmethod
@@ -87,6 +101,23 @@ Queue = Mapping[JobPlace, Entry]
 """Jobs by name and place in their array."""
 
 
+@dataclass(frozen=True)
+class Accounted:
+    """What a cluster's accounts say of a job, all its starts together; None where they do not say."""
+
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    host_bytes: int | None = None
+    """The largest sample of the memory that the job's processes held; what two of them share counts twice."""
+    gpu_bytes: int | None = None
+    gpu_most_busy: float | None = None
+    """The largest sample of the share in which the GPU computed."""
+    asked_seconds: float | None = None
+    asked_host_bytes: int | None = None
+    cpus: int | None = None
+    """That the job had."""
+
+
 class Scheduler(Protocol):
     """Whoever runs jobs. All methods answer within seconds."""
 
@@ -96,11 +127,38 @@ class Scheduler(Protocol):
     def ends(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """How jobs ended that the queue has forgotten, where the cluster keeps accounts; else nothing."""
 
+    def accounts(self, jobs: Sequence[Job]) -> Mapping[JobPlace, Accounted]:
+        """What jobs took, as far as accounts know them. Raises UserError where the cluster keeps none."""
+
     def drained(self) -> Mapping[str, str]:
         """Nodes that are out of use, and why, as far as the cluster says."""
 
     def cancel(self, jobs: Sequence[Job]) -> Mapping[JobPlace, str]:
         """End those that wait or run. Returns the ids of these; raises UserError with the scheduler's own words."""
+
+
+class Called(Protocol):
+    """A run, planned or about to be made, as far as resources are chosen by it."""
+
+    @property
+    def label(self) -> str:
+        """Its row's."""
+
+    @property
+    def config(self) -> CellConfig:
+        """With its head and what it is trained on."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the runs of a command are called by, and all that runs may be called by: resources may be given to some."""
+
+    study: str
+    studies: tuple[str, ...]
+    heads: tuple[str, ...]
+    train: tuple[str, ...]
+    """Sets that are trained on, one by one."""
+    rows: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -110,7 +168,7 @@ class ClusterSettings:
     name: str
     results: Path
     resources: Path | None = None
-    """A file of resources by head."""
+    """A file of resources."""
     overrides: tuple[str, ...] = ()
     """KEY=VALUE of resources."""
     max_parallel: int | None = None
@@ -119,6 +177,8 @@ class ClusterSettings:
     """Runs at a time on this machine."""
     devices: tuple[str, ...] = ()
     """Devices of this machine over which runs are spread."""
+    names: Names | None = None
+    """None where nothing is to be submitted."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +194,8 @@ class HandedOver:
 class Cluster(Scheduler, Protocol):
     """A place where cells can be run."""
 
-    def target(self, head: str) -> Target | None:
-        """The machine that will run a head; None is this one."""
+    def target(self, run: Called) -> Target | None:
+        """The machine that will run it; None is this one."""
 
     def scripts(self, tasks: Sequence[CellTask]) -> list[str]:
         """What would be submitted. Writes nothing."""

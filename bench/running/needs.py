@@ -5,10 +5,9 @@ How long a job takes is not predicted here: the speed of the machine that submit
 
 from __future__ import annotations
 
+from bench.running.amounts import GIB, memory_step
 from bench.running.task import CellTask
 from bench.training.memory import predicted_training_bytes
-
-GIB = 2**30
 
 CPU_PROCESS_BYTES = 3 * GIB // 4
 """Of Python, PyTorch and what their libraries hold, beside tensors."""
@@ -21,9 +20,6 @@ ENCODED_SHARE = 0.25
 
 MARGIN = 1.5
 """Of what is asked for over what is predicted: a job that takes more is ended without a word."""
-
-STEPS_GIB = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-"""Amounts that are asked for, so that jobs of many heads ask for a few amounts only."""
 
 
 def machine_bytes(task: CellTask, on_gpu: bool) -> int | None:
@@ -48,5 +44,4 @@ def memory_to_ask_for(task: CellTask, on_gpu: bool) -> str | None:
     predicted = machine_bytes(task, on_gpu)
     if predicted is None:
         return None
-    wanted = MARGIN * predicted / GIB
-    return f"{next((step for step in STEPS_GIB if step >= wanted), int(wanted) + 1)}G"
+    return memory_step(MARGIN * predicted)

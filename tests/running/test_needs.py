@@ -7,16 +7,16 @@ from types import SimpleNamespace
 import pytest
 
 from bench.running.needs import GIB, MARGIN, machine_bytes, memory_to_ask_for
-from slurm.resources import UNPREDICTED, ResourceTable
+from slurm.table import UNPREDICTED, ResourceTable
 
 
 @pytest.fixture
-def task(tiny_config):
+def task(tiny_config, tmp_path):
     """A task of a row, as far as its memory goes, with changes as `--set` makes them."""
 
     def make(row="TransMatcher", head="transmatcher", digest="", **changes):
-        config = tiny_config(row, **changes)
-        return SimpleNamespace(config=config.model_copy(update={"head_digest": digest}), head=head)
+        config = tiny_config(row, **changes).model_copy(update={"head_digest": digest})
+        return SimpleNamespace(label=row, config=config, head=head, numerics={}, tests=(), results=tmp_path)
 
     return make
 

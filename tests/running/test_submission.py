@@ -10,6 +10,7 @@ from pathlib import Path
 
 import apart
 import pytest
+from called import called
 from places import ROOT
 from standing_head import standing_head
 from waiting import wait_for
@@ -18,8 +19,9 @@ from bench.errors import UserError
 from bench.journal.record import read_records
 from slurm.arrays import plan_arrays
 from slurm.queue import JobInfo
-from slurm.resources import Resources, ResourceTable, minutes_of
+from slurm.resources import Resources, minutes_of
 from slurm.snapshot import freeze, keep_head, snapshot_of
+from slurm.table import ResourceTable
 from slurm.worker import decide
 
 
@@ -37,7 +39,7 @@ def test_the_command_line_wins_over_the_users_file_and_that_over_the_suites(tmp_
         "defaults: {time: 4:00:00, memory: 32G, partition: gpu, setup: [module load cuda]}\nheads: {vit: {gpus: 2}}\n"
     )
     table = ResourceTable(file, ["partition=long", "sbatch=--exclude=node7"])
-    vit, cross = table.of("vit"), table.of("transformer_cross")
+    vit, cross = (table.of(called(head)) for head in ("vit", "transformer_cross"))
     assert (vit.time, vit.partition, vit.gpus, vit.cpus) == ("4:00:00", "long", 2, 8)
     assert cross.gpus == 1 and cross.time == "48:00:00" and vit.setup == ["module load cuda"]
     assert vit.sbatch_options() == {"requeue": True, "mem": "32G", "gres": "gpu:2", "exclude": "node7"}

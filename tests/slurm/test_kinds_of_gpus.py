@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from called import called
 
 from bench.running.jobs import ClusterSettings
 from slurm.gpus import precision_of
@@ -28,7 +29,7 @@ def target(tmp_path):
     """The machine that runs a head, by resources as --resource says them."""
 
     def of(*resources: str):
-        return SlurmCluster(ClusterSettings("slurm", tmp_path, overrides=resources)).target("vit")
+        return SlurmCluster(ClusterSettings("slurm", tmp_path, overrides=resources)).target(called("vit"))
 
     return of
 

@@ -14,7 +14,8 @@ from bench.journal.starts import Start, add_start, read_starts
 from bench.running.cell import DONE
 from slurm import worker
 from slurm.memory import bytes_of, most_bytes, with_enough_memory
-from slurm.resources import Resources, ResourceTable
+from slurm.resources import Resources
+from slurm.table import ResourceTable
 
 GIB = 2**30
 
