@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from bench.commands import (
     cancel,
     check_head,
+    clean,
     data,
     drill,
     eval,
@@ -55,6 +56,7 @@ COMMANDS = {
     "check-head": check_head,
     "drill": drill,
     "merge": merge,
+    "clean": clean,
 }
 
 UNUSABLE = (

@@ -22,6 +22,11 @@ def sentence(text: str) -> str:
     return one_line(" ".join(text.split()))
 
 
+def amount(size: int) -> str:
+    """Bytes, in the unit that suits them."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+
 @dataclass(frozen=True)
 class Progress:
     """Whether bars are drawn, on which line of the terminal, whose name they bear, and whether to be silent."""

@@ -20,7 +20,7 @@ from bench.running.nodes import all_starts, bad_nodes, fails_anywhere, left_out
 from bench.running.task import CellTask
 from bench.system.signals import STOP_SIGNALS
 from slurm import queue
-from slurm.memory import GROWTH, MIB
+from slurm.memory import GROWTH, MIB, most_after
 
 MOST_MEMORY = "BENCH_MOST_MEMORY_MIB"
 """The variable that tells a job up to how much memory of the machine its run may ask for."""
@@ -33,7 +33,7 @@ class PresentStart:
     task: CellTask
     job: str | None = field(default_factory=present_job)
     node: str = field(default_factory=lambda: os.environ.get("SLURMD_NODENAME") or this_host())
-    memory_bytes: int | None = field(default_factory=lambda: _mib("SLURM_MEM_PER_NODE"))
+    memory_bytes: int | None = field(default_factory=lambda: _memory_of_job())
     began: float = field(default_factory=time.time)
 
     def begin(self) -> None:
@@ -58,8 +58,8 @@ class PresentStart:
 
         Where it may not have more, the run has failed.
         """
-        had = f"the {self.memory_bytes / 2**30:.1f} GiB" if self.memory_bytes else "what"
-        reason = f"killed for taking more of the machine's memory than {had} that its job had, at {self.place}"
+        had = f"the {self.memory_bytes / 2**30:.1f} GiB that its job had" if self.memory_bytes else "its job had"
+        reason = f"killed for taking more of the machine's memory than {had}, at {self.place}"
         self.end("memory", reason)
         most = self._most_memory()
         if not self.memory_bytes or most is None or most <= self.memory_bytes:
@@ -70,7 +70,7 @@ class PresentStart:
 
     def _most_memory(self) -> int | None:
         """How much the run may ask for: what its resources say, and what the largest node of its partition has."""
-        most = _mib(MOST_MEMORY)
+        most = _mib(MOST_MEMORY) or most_after(read_starts(self.task.folder))
         if most is None:
             return None
         try:
@@ -158,6 +158,12 @@ def _deaf() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _memory_of_job() -> int | None:
+    """What this job has of its node's memory in bytes: what it asked for, or its partition gives; None where all."""
+    by_cpu, cpus = _mib("SLURM_MEM_PER_CPU"), os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return _mib("SLURM_MEM_PER_NODE") or (by_cpu * int(cpus) if by_cpu and cpus.isdecimal() else None)
 
 
 def _mib(variable: str) -> int | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.running.submitted import SUBMISSIONS
 
 HERE = Path("/proc/self/cwd")
 """The working folder, under a name that has nothing in it to be replaced."""
@@ -23,7 +24,7 @@ def submission_folder(results: Path, name: str) -> Path:
 
     Raises UserError for a results folder that a job could not name.
     """
-    folder = results.absolute() / "submissions" / name
+    folder = results.absolute() / SUBMISSIONS / name
     if os.pathsep in str(folder):
         raise UserError(
             f"{results.absolute()}: jobs find their code by PYTHONPATH, where {os.pathsep!r} ends a folder's name; "

@@ -19,6 +19,7 @@ from bench.running.identity import end, identify
 from bench.running.jobs import Accounted, Called, ClusterSettings, HandedOver, Job, JobPlace, Queue, write_job
 from bench.running.outcome import Outcome, outcome_after
 from bench.running.runner import default_jobs, run_all
+from bench.running.submitted import Account, write_account
 from bench.running.task import CellTask
 from bench.system.signals import Interrupted, Interruption
 from bench.system.streams import tolerant_streams
@@ -79,16 +80,19 @@ class LocalCluster:
         jobs = self.settings.jobs or default_jobs(tasks, devices)
         visible, given_in = os.environ.get("CUDA_VISIBLE_DEVICES"), Path.cwd()
         process, submitted = None, time.time()
+        account = Account(cluster="local", commit=snapshot.commit, dirty=snapshot.dirty, snapshot=str(snapshot.path))
         try:
+            write_account(folder, account)
             with _detached(snapshot.path), entered(folder) as here:
                 executor = LocalExecutor(here)
                 executor.update_parameters(timeout_min=NO_LIMIT_MINUTES)
                 started = executor.submit(run_tasks, tasks, jobs, devices, visible, given_in)
             started.cancel_at_deletion(False)
             process = identify(int(started.job_id))
-            account = Job(cluster="local", name=name, folder=str(folder), submitted=submitted, process=process)
+            write_account(folder, account.model_copy(update={"process": process}))
+            job = Job(cluster="local", name=name, folder=str(folder), submitted=submitted, process=process)
             for task in tasks:
-                write_job(task.folder, account)
+                write_job(task.folder, job)
         except (RuntimeError, OSError) as fault:
             if process is not None:
                 end(process)

@@ -38,21 +38,25 @@ def as_slurm_takes_it(size: int) -> str:
 
 
 def most_bytes(resources: Resources) -> int | None:
-    """How much a run of these resources may ask for in the end; None where it cannot grow."""
+    """How much a run of these resources may ask for in the end; None where they do not say."""
     asked = bytes_of(resources.memory)
-    return (bytes_of(resources.most_memory) or MOST * asked) if asked is not None else None
+    return bytes_of(resources.most_memory) or (MOST * asked if asked is not None else None)
 
 
-def enough_bytes(starts: Sequence[Start]) -> int | None:
-    """What the next start should ask for, by what was too little before; None where nothing was."""
-    too_little = [start.memory_bytes for start in starts if start.how == "memory" and start.memory_bytes]
-    return int(GROWTH * max(too_little)) if too_little else None
+def most_after(starts: Sequence[Start]) -> int | None:
+    """How much a run may ask for in the end that named no memory: by the least that it had; None where it had all."""
+    had = [start.memory_bytes for start in starts if start.memory_bytes]
+    return MOST * min(had) if had else None
 
 
 def with_enough_memory(resources: Resources, starts: Sequence[Start]) -> Resources:
-    """The resources with more memory where what is asked for was too little before, up to their bound."""
-    asked, most, enough = bytes_of(resources.memory), most_bytes(resources), enough_bytes(starts)
-    if asked is None or most is None or enough is None or enough <= asked:
+    """The resources with half as much memory again as was too little before, up to their bound."""
+    too_little = [start.memory_bytes for start in starts if start.how == "memory" and start.memory_bytes]
+    most = most_bytes(resources) or most_after(starts)
+    asked = bytes_of(resources.memory) if resources.memory is not None else 0
+    if not too_little or most is None or asked is None:
         return resources
-    grown = as_slurm_takes_it(max(asked, min(enough, most)))
-    return resources.model_copy(update={"memory": grown, "most_memory": as_slurm_takes_it(most)})
+    enough = min(int(GROWTH * max(too_little)), most)
+    if enough <= asked:
+        return resources
+    return resources.model_copy(update={"memory": as_slurm_takes_it(enough), "most_memory": as_slurm_takes_it(most)})

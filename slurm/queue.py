@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from bench.errors import UserError
 from bench.running.jobs import Entry, Job, JobPlace
@@ -52,10 +53,22 @@ def ends(jobs: Sequence[Job]) -> dict[JobPlace, str]:
     if not jobs or shutil.which("sacct") is None:
         return {}
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(min(job.submitted for job in jobs) - 60))
-    names = ",".join(sorted({job.name for job in jobs}))
-    columns = "--format=JobName,JobID,State"
+    ids_of = {job.name: _ids(job) for job in jobs}
+    numbered = sorted(name for name, ids in ids_of.items() if ids)
+    unnumbered = sorted(name for name, ids in ids_of.items() if not ids)
+    numbers = sorted({identity for ids in ids_of.values() for identity in ids})
+    found = {}
+    # By a time alone sacct leaves out what was cancelled before it could have begun; by its number it is told.
+    if numbered:
+        found |= _accounts(f"--starttime={since}", f"--name={','.join(numbered)}", f"--jobs={','.join(numbers)}")
+    if unnumbered:
+        found |= _accounts(f"--starttime={since}", f"--name={','.join(unnumbered)}")
+    return found
+
+
+def _accounts(*which: str) -> dict[JobPlace, str]:
     try:
-        lines = ask("sacct", "-X", "--noheader", "--parsable2", f"--starttime={since}", f"--name={names}", columns)
+        lines = ask("sacct", "-X", "--noheader", "--parsable2", *which, "--format=JobName,JobID,State")
     except UserError:
         return {}
     found = {}
@@ -63,8 +76,17 @@ def ends(jobs: Sequence[Job]) -> dict[JobPlace, str]:
         parts = line.split("|")
         if len(parts) == 3:
             name, identity, state = parts
-            found[name, _index(identity.partition("_")[2])] = state
+            found |= {(name, index): state for index in _indices(identity.partition("_")[2])}
     return found
+
+
+def _ids(job: Job) -> list[str]:
+    """SLURM's number of a job or of its array, by the script that was submitted; none where the answer was lost."""
+    try:
+        scripts = [path.name.partition("_")[0] for path in Path(job.folder).glob("*_submission.sh")]
+    except (OSError, ValueError):  # the latter for names that no folder can have
+        return []
+    return [identity for identity in scripts if identity.isdecimal()]
 
 
 def show_job(identity: str) -> JobInfo:
@@ -137,6 +159,16 @@ def _user() -> list[str]:
 
 def _index(text: str) -> int | None:
     return int(text) if text.isdecimal() else None
+
+
+def _indices(text: str) -> list[int | None]:
+    """The places in an array that SLURM means by 3, or by [0-5,7%2] where jobs never began; [None] for none."""
+    found: list[int | None] = []
+    for part in text.strip("[]").partition("%")[0].split(","):
+        first, _, last = part.partition("-")
+        begin, end = _index(first), _index(last or first)
+        found += [None] if begin is None or end is None else range(begin, end + 1)
+    return found
 
 
 def max_array_size() -> int:

@@ -8,13 +8,14 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import bench
 from bench.errors import UserError
-from bench.journal.provenance import SNAPSHOT, code_version
+from bench.journal.code import SNAPSHOT, code_version
+from bench.running.submitted import SNAPSHOTS
 
 SUFFIXES = (".py", ".yaml", ".json", ".cpp", ".h")
 PACKAGES = ("bench", "variants", "slurm")
@@ -38,7 +39,7 @@ def snapshot_of(results: Path) -> Snapshot:
     with _told("cannot copy the code"):
         for file in _files(root):
             whole.update(f"\0{file.relative_to(root)}\0".encode() + file.read_bytes())
-    return Snapshot(results.absolute() / "snapshots" / whole.hexdigest()[:16], commit, dirty)
+    return Snapshot(results.absolute() / SNAPSHOTS / whole.hexdigest()[:16], commit, dirty)
 
 
 def freeze(results: Path) -> Snapshot:
@@ -47,7 +48,10 @@ def freeze(results: Path) -> Snapshot:
     Raises UserError where that cannot be done.
     """
     snapshot = snapshot_of(results)
-    if not snapshot.path.is_dir():
+    if snapshot.path.is_dir():
+        with suppress(OSError):  # another's
+            os.utime(snapshot.path)  # `bench clean` leaves alone what is new
+    else:
         with _told(f"cannot copy the code to {snapshot.path}"):
             _copy(snapshot)
     return snapshot

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import os
 import secrets
 import shutil
@@ -17,6 +16,7 @@ from bench.errors import UserError
 from bench.journal.starts import read_starts
 from bench.running.jobs import JOB, ClusterSettings, HandedOver, Job, read_job, write_job
 from bench.running.nodes import all_starts, bad_nodes, left_out
+from bench.running.submitted import Account, write_account
 from bench.running.task import CellTask
 from slurm import queue
 from slurm.arrays import JobArray, plan_arrays
@@ -68,17 +68,21 @@ class Submission:
         snapshot = freeze(self._results)
         frozen = {task.cell: dataclasses.replace(task, head=keep_head(task.head, snapshot.path)) for task in tasks}
         name = f"bench-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        under_way = _UnderWay(snapshot, name)
+        under_way, folder = _UnderWay(snapshot, name), self._folder(name)
+        account = Account(commit=snapshot.commit, dirty=snapshot.dirty, snapshot=str(snapshot.path))
+        _begin(folder, account)
         for array in arrays:
             array = dataclasses.replace(array, tasks=tuple(frozen[task.cell] for task in array.tasks))
             self._submit_parts(array, under_way)
         ids = under_way.all_ids
-        if under_way.left and not ids and not any(entry.active for entry in queue.queue().values()):
-            raise UserError(under_way.why)  # not for want of room: nobody else has it
-        account = {"commit": snapshot.commit, "dirty": snapshot.dirty, "snapshot": str(snapshot.path), "jobs": ids}
-        # For people who look; jobs that are submitted must not look refused because it could not be written.
-        with contextlib.suppress(OSError):
-            (self._folder(name) / "submission.json").write_text(json.dumps(account, indent=1), encoding="utf-8")
+        if not ids:
+            shutil.rmtree(folder, ignore_errors=True)  # who waits for room tries often
+            if under_way.left and not any(entry.active for entry in queue.queue().values()):
+                raise UserError(under_way.why)  # not for want of room: nobody else has it
+        else:
+            # For people who look; jobs that are submitted must not look refused because it could not be written.
+            with contextlib.suppress(OSError):
+                write_account(folder, account.model_copy(update={"jobs": ids}))
         s = "s" if len(ids) > 1 else ""
         count = len(tasks) - len(under_way.left)
         said = f"submitted {count} runs ({len(ids)} array{s}, job{s} {', '.join(ids)}), code frozen in {snapshot.path}"
@@ -170,9 +174,7 @@ class Submission:
                 raise UserError(f"{words}; whether the jobs have arrived `bench status` will tell") from fault
             _restore(array.tasks, earlier)
             if is_limit(str(fault)):
-                shutil.rmtree(folder, ignore_errors=True)  # who waits for room tries often
-                with contextlib.suppress(OSError):
-                    folder.parent.rmdir()
+                shutil.rmtree(folder, ignore_errors=True)
                 raise _NoRoom(words) from fault
             before = ", ".join(under_way.all_ids)
             raise UserError(f"{words}; submitted before: {before}" if before else words) from fault
@@ -204,6 +206,13 @@ class _UnderWay:
     def next_number(self) -> int:
         """Each call of sbatch has a number, and so a folder and a name of its own."""
         return next(self.numbers)
+
+
+def _begin(folder: Path, account: Account) -> None:
+    try:
+        write_account(folder, account)
+    except OSError as fault:
+        raise UserError(f"cannot submit: {folder}: {fault.strerror or fault}") from fault
 
 
 def _restore(tasks: Sequence[CellTask], earlier: Mapping[str, Job | None]) -> None:

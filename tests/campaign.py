@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -10,6 +13,7 @@ from pathlib import Path
 from places import ROOT
 from waiting import wait_for
 
+from bench.cli import main
 from bench.journal.heartbeat import Heartbeat, read_heartbeat
 from bench.journal.record import Record, read_records
 
@@ -32,18 +36,21 @@ class Campaign:
     select: tuple[str, ...]
     asked: list[str] = field(default_factory=list)
 
+    def words(self, command: str, *more: str) -> list[str]:
+        """What stands behind `bench`."""
+        places = ["--data-dir", str(self.data), "--results", str(self.results)]
+        return [command, *self.select, "--preset", "tiny", *places, *more]
+
+    def words_to_submit(self, *more: str) -> list[str]:
+        resources = [word for resource in RESOURCES for word in ("--resource", resource)]
+        return self.words("run", "--cluster", "slurm", *resources, *more)
+
     def call(self, command: str, *more: str) -> str:
-        """A command in a process of its own, which is gone when this returns."""
-        words = [*self.select, "--preset", "tiny", "--data-dir", str(self.data), "--results", str(self.results), *more]
-        done = subprocess.run(
-            [sys.executable, "-m", "bench", command, *words], capture_output=True, text=True, cwd=ROOT, timeout=420
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        """A command in this process, which has imported all that takes long."""
+        return called(self.words(command, *more))
 
     def submit(self, *more: str) -> str:
-        resources = [word for resource in RESOURCES for word in ("--resource", resource)]
-        return self.call("run", "--cluster", "slurm", *resources, *more)
+        return called(self.words_to_submit(*more))
 
     def status(self) -> str:
         return self.call("status")
@@ -81,6 +88,24 @@ class Campaign:
 
     def records(self) -> dict[str, Record]:
         return {record.cell: record for record in read_records(self.results)}
+
+
+def called(words: list[str]) -> str:
+    """What a command says that does its work, in this process."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main(words)
+    assert code == 0, out.getvalue() + err.getvalue()
+    return out.getvalue()
+
+
+def in_a_process_of_its_own(words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process that is gone when this returns, having done its work."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words],
+        capture_output=True, text=True, cwd=ROOT, timeout=420, env=os.environ | environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 def alive(pid: int) -> bool:

@@ -275,8 +275,14 @@ def job_of(slurm_task, played_slurm, tmp_path: Path, monkeypatch: pytest.MonkeyP
     those of the played SLURM.
     """
 
-    def run(process: Callable[[CellTask], int], node: str = "n1", place: str = "training", **commands: str) -> str:
-        job = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": node, "SLURM_MEM_PER_NODE": "8192"}
+    def run(
+        process: Callable[[CellTask], int],
+        node: str = "n1",
+        place: str = "training",
+        memory: str | None = "8192",
+        **commands: str,
+    ) -> str:
+        job = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": node, "SLURM_MEM_PER_NODE": memory}
         for name, value in {**job, "SLURM_ARRAY_JOB_ID": None, "SLURM_JOB_PARTITION": None}.items():
             monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
         scontrol = commands.pop("scontrol", "true")

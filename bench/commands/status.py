@@ -97,9 +97,10 @@ def render(
     for label, train in rows:
         cells = [f"{words[label, train, seed]:{width}}" for seed, width in zip(seeds, widths, strict=True)]
         lines.append(f"{label:{first}}  {train:{second}}  " + "  ".join(cells))
-    for state in dict.fromkeys(state for state in states.values() if state.kind == "failed"):
-        log = f" (log: {state.log})" if state.log else ""
-        lines.append(f"failed: {state.folder.name}: {sentence(state.reason)}{log}")
+    for state in dict.fromkeys(states.values()):
+        if state.kind == "failed" or (state.kind == "cancelled" and state.reason):
+            log = f" (log: {state.log})" if state.log else ""
+            lines.append(f"{state.kind}: {state.folder.name}: {sentence(state.reason)}{log}")
     lines += map(sentence, troubles(states.values(), book))
     counts = Counter(state.kind for state in states.values())
     others = [f"{counts[kind]} {kind}" for kind in KINDS if counts[kind] and kind not in ("done", "missing")]

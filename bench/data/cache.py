@@ -14,13 +14,15 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
+
 from bench.data.dataset import Dataset, ImageRecord
 from bench.data.decoded import NO_FILE, DecodedFile, Note, digest_of, in_threads
 from bench.data.images import decode_bytes, read_bytes
 from bench.data.tensors import Images, JoinedImages
 from bench.data.turns import Tell, remove_leftovers, temporary, turn
 from bench.errors import UserError
-from bench.progress import Progress
+from bench.progress import Progress, amount
 from bench.system.locks import NoLocks
 
 NO_RESERVATION = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
@@ -55,17 +57,25 @@ def load_images(
     except OSError:
         pass  # another process takes it away at this moment, to make it anew
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with turn(file.path, what, len(file.records), progress) as tell:
-            if fault := file.fault(what, workers, progress):
-                if fault != NO_FILE:
-                    progress.say(f"decoded images of {what}: {file.path} {fault}; they are decoded anew")
-                _decode_all(file, workers, what, tell, progress)
-            return file.open()
+        try:
+            return _in_turn(file, what, workers, progress)
+        except FileNotFoundError:
+            # This process slept for long: its turn, and what it had half-made, went to another.
+            return _in_turn(file, what, workers, progress)
     except OSError as fault:
         if fault.errno in NO_RIGHT and not file.fault(what, workers, progress):
             return file.open()
         raise _unwritable(file, what, fault) from fault
+
+
+def _in_turn(file: DecodedFile, what: str, workers: int, progress: Progress) -> np.memmap:
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    with turn(file.path, what, len(file.records), progress) as tell:
+        if fault := file.fault(what, workers, progress):
+            if fault != NO_FILE:
+                progress.say(f"decoded images of {what}: {file.path} {fault}; they are decoded anew")
+            _decode_all(file, workers, what, tell, progress)
+        return file.open()
 
 
 def _decode_all(file: DecodedFile, workers: int, what: str, tell: Tell, progress: Progress) -> None:
@@ -83,6 +93,7 @@ def _decode_all(file: DecodedFile, workers: int, what: str, tell: Tell, progress
             second = time.time_ns() // 10**9 * 10**9
             os.utime(out.fileno(), ns=(second, second))
             modified = os.fstat(out.fileno()).st_mtime_ns
+        draft.stat()  # if it was taken away, the note beside the file is not ours to write
         sources, pixels = (digest_of(column) for column in zip(*digests, strict=True))
         file.write_note(Note(modified=modified, stamps=stamps, sources=sources, pixels=pixels))
         draft.replace(file.path)
@@ -135,8 +146,8 @@ def _unwritable(file: DecodedFile, what: str, fault: OSError) -> UserError:
     if fault.errno in NO_ROOM:
         free = shutil.disk_usage(cache).free
         return UserError(
-            f"no room for the decoded images of {what} in {cache}: they take {_amount(file.size)},"
-            f" {_amount(free)} are free ({fault.strerror}); make room, or use --results elsewhere"
+            f"no room for the decoded images of {what} in {cache}: they take {amount(file.size)},"
+            f" {amount(free)} are free ({fault.strerror}); make room, or use --results elsewhere"
         )
     if isinstance(fault, NoLocks):
         return UserError(
@@ -144,7 +155,3 @@ def _unwritable(file: DecodedFile, what: str, fault: OSError) -> UserError:
             " the same images at once; use --results elsewhere"
         )
     return UserError(f"cannot write the image cache {cache}: {fault.strerror}; use --results elsewhere")
-
-
-def _amount(size: int) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

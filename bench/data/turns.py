@@ -1,22 +1,34 @@
-"""One process at a time makes a file of the cache; the others wait for it, and see how far it is."""
+"""One process at a time makes a file of the cache; the others wait for it, and see how far it is.
+
+On one machine a lock says whose turn it is, and goes with the process that holds it. Some file systems keep locks for
+each machine alone (Lustre with `localflock`, some mounts of NFS), so that several machines may hold it at once. So
+whoever has it also writes a lease beside it every few seconds, and heeds that of another machine as long as it changes.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from tqdm import tqdm
 
 from bench.progress import Progress
 from bench.system.locks import try_lock
 
 LOOK_SECONDS = 0.2
 SILENT_SECONDS = 1.0
-"""A lock held for less than this is not worth a word."""
+"""A turn that takes others less than this is not worth a word."""
+BEAT_SECONDS = 2.0
+"""How often a lease is written."""
+LEASE_SECONDS = 30.0
+"""A lease of another machine that has not changed for so long is that of a dead process. Clocks are not compared."""
+SETTLING_SECONDS = 1.0
+"""How long until a lease that was written is read again: of several machines that write at once the last has it."""
 
 Tell = Callable[[int], None]
 """Takes how many images are done."""
@@ -29,20 +41,16 @@ def turn(path: Path, what: str, count: int, progress: Progress) -> Iterator[Tell
     Before that, waits for another process that has it, with a bar, or a line where no bars are drawn. Raises OSError
     where no lock can be had, NoLocks where there are none.
     """
-    handle = _open_lock(path)
+    handle, lease = _open_lock(path), _Lease(path)
     try:
-        _wait(handle, what, count, progress)
+        with _waiting(lease, what, count, progress) as wait:
+            while not try_lock(handle):
+                wait()
+            while not lease.take():
+                wait()
         _remove_drafts(path, progress)
-        told = 0.0
-
-        def tell(done: int) -> None:
-            nonlocal told
-            if time.monotonic() - told >= LOOK_SECONDS:
-                told = time.monotonic()
-                _write_state(handle, done)
-
-        tell(0)
-        yield tell
+        with lease.kept():
+            yield lease.tell
     finally:
         os.close(handle)
 
@@ -56,7 +64,8 @@ def remove_leftovers(cache: Path, progress: Progress) -> None:
         with suppress(OSError):
             handle = _open_lock(path)
             try:
-                if try_lock(handle):
+                # Of a process on another machine only who waits for a turn finds out whether it lives.
+                if try_lock(handle) and not _Lease(path).elsewhere:
                     _remove_drafts(path, progress)
             finally:
                 os.close(handle)
@@ -67,17 +76,111 @@ def temporary(path: Path, word: str) -> Path:
     return path.with_name(f".{path.name}.{word}")
 
 
-def _lock_path(path: Path) -> Path:
-    return temporary(path, "lock")
+@dataclass
+class _Lease:
+    """Who makes a file: "process 12 on host", how many images are done, and a key that changes with each writing."""
+
+    target: Path
+    mine: str = field(default_factory=lambda: f"process {os.getpid()} on {socket.gethostname()}")
+    own: str = field(default_factory=lambda: secrets.token_hex(4))
+    done: int = 0
+    seen: str | None = None
+    since: float = 0.0
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return temporary(self.target, "lease")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether there is one, of another machine."""
+        text = self._read()
+        return text is not None and _host(text) != _host(self.mine)
+
+    def holder(self) -> tuple[str, int]:
+        """Who has it, and how many images are done."""
+        lines = (self._read() or "").split("\n")
+        return (lines[0], int(lines[1])) if len(lines) > 2 and lines[1].isdecimal() else ("another process", 0)
+
+    def take(self) -> bool:
+        """Take it, holding the lock, unless a process of another machine may live: then ask again.
+
+        Where it cannot be written, the lock alone counts, and what is in the way is met by the work itself.
+        """
+        with suppress(OSError):
+            text = self._read()
+            if text is None:
+                try:
+                    self.path.open("x").close()  # of several machines one succeeds
+                except FileExistsError:
+                    return False
+            elif _host(text) != _host(self.mine):
+                if not self._is_dead(text):
+                    return False
+                self._write()
+                time.sleep(SETTLING_SECONDS)
+                return self._is_own()
+            self._write()
+        return True
+
+    def tell(self, done: int) -> None:
+        """Say how many images are done, with the next writing."""
+        self.done = done
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """It is written again and again during the block, whatever that is at, and gone in the end."""
+        stop = threading.Event()
+
+        def write() -> None:
+            while not stop.wait(BEAT_SECONDS):
+                with suppress(OSError):
+                    if self._is_own():
+                        self._write()
+
+        thread = threading.Thread(target=write, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            with suppress(OSError):
+                if self._is_own():
+                    self.path.unlink()
+
+    def _is_dead(self, text: str) -> bool:
+        if text != self.seen:
+            self.seen, self.since = text, time.monotonic()
+        return time.monotonic() - self.since >= LEASE_SECONDS
+
+    def _is_own(self) -> bool:
+        return self.own in (self._read() or "")
+
+    def _read(self) -> str | None:
+        try:
+            return self.path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
+    def _write(self) -> None:
+        draft = temporary(self.target, f"lease-{self.own}")
+        draft.write_text(f"{self.mine}\n{self.done}\n{self.own} {secrets.token_hex(4)}\n", encoding="utf-8")
+        draft.replace(self.path)
+
+
+def _host(text: str) -> str:
+    return text.partition("\n")[0].rpartition(" on ")[2]
 
 
 def _drafts(path: Path) -> list[Path]:
-    lock, prefix = _lock_path(path), temporary(path, "").name
-    return sorted(other for other in path.parent.iterdir() if other.name.startswith(prefix) and other != lock)
+    keys, prefix = {temporary(path, "lock"), temporary(path, "lease")}, temporary(path, "").name
+    return sorted(other for other in path.parent.iterdir() if other.name.startswith(prefix) and other not in keys)
 
 
 def _remove_drafts(path: Path, progress: Progress) -> None:
-    """Needs the lock: whoever made them is dead."""
+    """Needs the lock and the lease: whoever made them is dead."""
     for draft in _drafts(path):
         size = draft.stat().st_size
         draft.unlink()
@@ -85,7 +188,7 @@ def _remove_drafts(path: Path, progress: Progress) -> None:
 
 
 def _open_lock(path: Path) -> int:
-    lock = _lock_path(path)
+    lock = temporary(path, "lock")
     try:
         return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     except PermissionError:
@@ -94,38 +197,24 @@ def _open_lock(path: Path) -> int:
         return os.open(lock, os.O_RDONLY)  # a colleague's; on most file systems that is enough
 
 
-def _wait(handle: int, what: str, count: int, progress: Progress) -> None:
+@contextmanager
+def _waiting(lease: _Lease, what: str, count: int, progress: Progress) -> Iterator[Callable[[], None]]:
+    """Waits a moment each time it is called, and shows, after a second, who is waited for."""
     start, bar = time.monotonic(), None
+
+    def wait() -> None:
+        nonlocal bar
+        holder, done = lease.holder()
+        if bar is None and time.monotonic() - start >= SILENT_SECONDS:
+            if not progress.shown:
+                progress.say(f"waits for {holder}, which decodes {what}")
+            bar = progress.bar(count, f"wait for {holder}: decode {what}", "image")
+        if bar is not None:
+            bar.update(done - bar.n)
+        time.sleep(LOOK_SECONDS)
+
     try:
-        while not try_lock(handle):
-            if bar is None and time.monotonic() - start >= SILENT_SECONDS:
-                bar = _announce(_holder(handle)[0], what, count, progress)
-            if bar is not None:
-                bar.update(_holder(handle)[1] - bar.n)
-            time.sleep(LOOK_SECONDS)
+        yield wait
     finally:
         if bar is not None:
             bar.close()
-
-
-def _announce(holder: str, what: str, count: int, progress: Progress) -> tqdm:
-    if not progress.shown:
-        progress.say(f"waits for {holder}, which decodes {what}")
-    return progress.bar(count, f"wait for {holder}: decode {what}", "image")
-
-
-def _write_state(handle: int, done: int) -> None:
-    # It only informs: neither a full disk nor a lock file that may not be written ends the work.
-    with suppress(OSError):
-        os.ftruncate(
-            handle, os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n{done}\n".encode(), 0)
-        )
-
-
-def _holder(handle: int) -> tuple[str, int]:
-    """Who has the lock, and how many images it has done."""
-    try:
-        name, done, *_ = os.pread(handle, 1000, 0).decode(errors="replace").split("\n")
-        return name, int(done)
-    except (OSError, ValueError):
-        return "another process", 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import platform
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,10 +14,10 @@ import torch
 import bench
 from bench.cards import capability_of, driver_version, read_card
 from bench.errors import UserError
+from bench.journal.code import code_version
 from bench.journal.record import Provenance
 from variants.kernels import forced_kernel, kernel_name
 
-SNAPSHOT = "SNAPSHOT.json"
 Answer = TypeVar("Answer")
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
@@ -89,33 +87,6 @@ def check_kernel(device: torch.device | None) -> None:
             kernel_name(device)
     except (ValueError, RuntimeError) as fault:
         raise UserError(f"{fault}; set the variable PAIRBENCH_KERNEL otherwise, or not at all") from fault
-
-
-def code_version(folder: Path) -> tuple[str, bool | None]:
-    """The git commit of the code and whether it was changed since; ("unknown", None) outside a repository.
-
-    A copy of the code that was frozen for a submission says so itself, in the file SNAPSHOT beside the package.
-    """
-    try:
-        frozen = json.loads((folder.parent / SNAPSHOT).read_text(encoding="utf-8"))
-        return frozen["commit"], frozen["dirty"]
-    except FileNotFoundError:
-        pass
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = git("rev-parse", "HEAD")
-    if commit is None:
-        return "unknown", None
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return commit, bool(changed) if changed is not None else None
 
 
 def device_name(device: torch.device) -> str:

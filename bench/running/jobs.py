@@ -77,6 +77,11 @@ class Job(Settings):
         """What the job is in a queue."""
         return self.name, self.index
 
+    @property
+    def submission(self) -> str:
+        """The name of the submission that it belongs to."""
+        return self.name.rpartition("-")[0] if self.cluster == "slurm" else self.name
+
 
 @dataclass(frozen=True)
 class Entry:

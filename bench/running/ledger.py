@@ -19,12 +19,16 @@ from bench.journal.reading import Unreadable
 from bench.journal.record import RECORD, Started, cell_folders, is_running, read_record, read_records, read_started
 from bench.running import life
 from bench.running.deaths import death_of, log_of
-from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, read_job
+from bench.running.jobs import RUNS, Entry, Job, Queue, Scheduler, job_logs, read_job
 from bench.study.plan import Cell, id_start, request_key, resolves
 
 Kind = Literal["done", "running", "preempted", "queued", "cancelled", "interrupted", "failed", "unreadable", "missing"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """From what tells most to what tells least: where several folders answer a cell, the first of these counts."""
+
+NEVER_BEGAN = (
+    "its job was cancelled or lost before it began, and SLURM does not know it any more; `bench run` submits it"
+)
 
 
 LEFT = ("preempted", "timed out", "requeued")
@@ -33,7 +37,7 @@ LEFT = ("preempted", "timed out", "requeued")
 
 @dataclass(frozen=True)
 class CellState:
-    """How far a cell is. `detail` is its place, `reason` why it ended early, `log` where to read more."""
+    """How far a cell is. `detail` is its place, `reason` why it ended early or waits again, `log` where to read on."""
 
     kind: Kind
     detail: str = ""
@@ -110,9 +114,9 @@ class Ledger:
 
     def entry_of(self, job: Job | None) -> Entry | None:
         """A job as the queue shows it."""
-        if job is None or job.cluster != "slurm" or self._queue is None:
+        if job is None or job.cluster != "slurm" or self.queue is None:
             return None
-        return self._queue.get((job.name, job.index))
+        return self.queue.get((job.name, job.index))
 
     @cached_property
     def drained(self) -> Mapping[str, str]:
@@ -123,6 +127,11 @@ class Ledger:
     def cells(self) -> list[str]:
         """The ids of all cells that have a folder."""
         return sorted(path.name for path in self._by_path)
+
+    @property
+    def begun(self) -> dict[Path, Started]:
+        """What the folders of cells are of, as far as they tell."""
+        return {path: self._by_path[path].started for path in sorted(self._by_path)}
 
     @property
     def presets(self) -> list[str]:
@@ -168,7 +177,8 @@ class Ledger:
         return None
 
     @cached_property
-    def _queue(self) -> Queue | None:
+    def queue(self) -> Queue | None:
+        """The queue, asked for once; None where nobody answers, which a note tells."""
         try:
             return self.scheduler().queue()
         except UserError as fault:
@@ -178,7 +188,9 @@ class Ledger:
     @cached_property
     def _ends(self) -> Mapping[tuple[str, int | None], str]:
         """How jobs ended that neither their cells nor the queue tell of."""
-        jobs = [folder.job for folders in self._folders.values() for folder in folders if folder.job is not None]
+        folders = [folder for folders in self._folders.values() for folder in folders if folder.job is not None]
+        # Accounts are large: those of jobs that a record has outlived are not looked through.
+        jobs = [folder.job for folder in folders if folder.job.submitted >= _recorded(folder.path)]
         return self.scheduler().ends(jobs)
 
     @cached_property
@@ -258,9 +270,9 @@ class Ledger:
         heartbeat = folder.heartbeat
         if job.cancelled or (heartbeat is not None and heartbeat.state == "cancelled"):
             return self._make(folder, "cancelled", str(heartbeat.place) if heartbeat is not None else "")
-        if self._queue is None:
+        if self.queue is None:
             return self._make(folder, "queued")
-        entry = self._queue.get((job.name, job.index))
+        entry = self.queue.get((job.name, job.index))
         known = heartbeat is not None and heartbeat.updated > job.submitted
         if entry is not None and entry.active:
             # A run that has left goes on COMPLETING for some seconds on its way back into the queue.
@@ -268,7 +280,8 @@ class Ledger:
             if entry.state in RUNS and not left:
                 return self._make(folder, "running", "starting", entry=entry)
             kind: Kind = "preempted" if known and heartbeat.state not in ("timed out", "requeued") else "queued"
-            return self._make(folder, kind, str(heartbeat.place) if known else "", entry=entry)
+            again = heartbeat.reason if known and heartbeat.state == "requeued" else ""
+            return self._make(folder, kind, str(heartbeat.place) if known else "", again, entry)
         if entry is not None and entry.state.startswith("CANCELLED"):
             return self._make(folder, "cancelled", entry=entry)
         how = entry.state if entry is not None else self._ends.get((job.name, job.index), "")
@@ -276,6 +289,8 @@ class Ledger:
             return self._make(folder, "cancelled", entry=entry)
         if known and heartbeat.state in ("interrupted", *LEFT):
             return self._make(folder, "interrupted", str(heartbeat.place), entry=entry)
+        if not (how or known or job_logs(job)):
+            return self._make(folder, "cancelled", reason=NEVER_BEGAN)
         reason = death_of(heartbeat if known else None, job, how)
         return self._make(folder, "failed", reason=reason, entry=entry, ended=how)
 

@@ -17,10 +17,10 @@ from bench.journal.record import Started, read_record, write_started
 from bench.running.deaths import note_death
 from bench.running.jobs import HandedOver
 from bench.running.ledger import Ledger
+from bench.running.submitted import SUBMISSIONS
 from bench.running.task import CellTask
 from bench.system.locks import try_lock
 
-SUBMISSIONS = "submissions"
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 120.0
 """Seconds between two looks whether a cluster takes more jobs."""
 
@@ -85,7 +85,7 @@ def submit_open(
 
     Raises UserError where another process submits, or nobody can tell what is queued.
     """
-    with _submission_lock(results):
+    with submission_lock(results):
         book = ledger()
         sorted_tasks = sort_tasks(tasks, book)
         if book.notes:
@@ -118,13 +118,15 @@ def submit_as_room_comes(
 
 
 @contextmanager
-def _submission_lock(results: Path) -> Iterator[None]:
+def submission_lock(results: Path) -> Iterator[None]:
+    """Nobody else submits to a results folder, or sweeps it, during the block. Raises UserError if somebody does."""
     folder = results / SUBMISSIONS
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
         if not try_lock(file.fileno()):
             raise UserError(
-                f"another `bench run` is submitting to {results} ({_holder(folder)}); try again when it has finished"
+                f"another `bench run` is submitting to {results}, or `bench clean` sweeps it ({_holder(folder)}); try "
+                "again when it has finished"
             )
         holder = {"pid": os.getpid(), "host": this_host(), "since": time.strftime("%H:%M:%S")}
         file.truncate(0)

@@ -21,11 +21,14 @@ _VAIN = {
 
 
 def troubles(states: Collection[CellState], book: Ledger) -> list[str]:
-    """A line for each run whose job waits in vain, and for each node that failed runs."""
+    """A line for each run that is queued again to ask for something else, or waits in vain, and each node that failed
+    runs."""
     lines, launch_failed = [], False
     for state in dict.fromkeys(states):
         if state.kind not in ("queued", "preempted") or state.entry is None:
             continue
+        if state.reason:
+            lines.append(f"queued again: {state.folder.name}: {state.reason}")
         reason = state.entry.reason.replace("_", " ")
         if reason in _VAIN:
             launch_failed |= reason == LAUNCH_FAILED

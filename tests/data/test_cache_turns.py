@@ -101,13 +101,13 @@ def test_the_second_waits_with_a_bar_and_takes_what_the_first_made(dataset, fold
 
 
 def test_the_one_who_waits_sees_how_far_the_other_is(folder, monkeypatch):
-    monkeypatch.setattr(turns, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "BEAT_SECONDS", 0.01)
+    lease = turns._Lease(folder / NAME)
     with turn(folder / NAME, "five train", 5, QUIET) as tell:
         tell(3)
-        handle = os.open(folder / f".{NAME}.lock", os.O_RDONLY)
-        assert turns._holder(handle) == (f"process {os.getpid()} on {os.uname().nodename}", 3)
-        os.ftruncate(os.open(folder / f".{NAME}.lock", os.O_RDWR), 0)
-        assert turns._holder(handle) == ("another process", 0)
+        wait_for(lambda: lease.holder()[1])
+        assert lease.holder() == (f"process {os.getpid()} on {os.uname().nodename}", 3)
+    assert lease.holder() == ("another process", 0)
 
 
 def test_who_waits_goes_on_alone_when_the_other_is_killed(dataset, folder):

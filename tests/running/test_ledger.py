@@ -135,7 +135,7 @@ def test_a_silent_process_whose_job_still_runs_is_running(cell, folder, tmp_path
 
 def test_a_job_that_left_nothing_hints_at_a_folder_that_is_not_shared(cell, folder, tmp_path):
     give_job(folder)
-    state, _ = told(cell, tmp_path)
+    state, _ = told(cell, tmp_path, PlayedScheduler(ends={("b-1", 4): "FAILED"}))
     assert state.kind == "failed" and "is the results folder shared with the nodes?" in state.reason
 
 

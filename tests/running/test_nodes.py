@@ -148,3 +148,9 @@ def test_a_job_that_waits_in_vain_is_told_with_what_to_do(reason, words, tmp_pat
 def test_jobs_that_wait_for_their_turn_are_not_in_trouble(tmp_path):
     waiting = CellState("queued", folder=tmp_path, entry=Entry("17_4", "PENDING", "Priority"))
     assert troubles([waiting, CellState("missing")], Ledger(tmp_path, Drained)) == []
+
+
+def test_why_a_run_is_queued_again_is_told(tmp_path):
+    entry = Entry("17_4", "PENDING", "BeginTime")
+    waiting = CellState("queued", reason="killed for memory", folder=tmp_path / "vit-msmt-s0", entry=entry)
+    assert troubles([waiting], Ledger(tmp_path, Drained)) == ["queued again: vit-msmt-s0: killed for memory"]

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from campaign import RESOURCES, Campaign, empty_queue, shell
-from places import ROOT
+from campaign import Campaign, empty_queue, in_a_process_of_its_own, shell
 from waiting import wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("cluster")]
@@ -41,32 +40,30 @@ def stopped_controller() -> Iterator[None]:
         waker.wait()
 
 
-def test_a_controller_that_hangs_for_twenty_seconds_is_no_error(campaign_of):
-    campaign = campaign_of("--variants", "cosine,ViT", "--seeds", "1")
-    with stopped_controller():
+def test_a_controller_that_hangs_for_twenty_seconds_is_no_error_to_run_or_status(campaign_of):
+    empty_queue()
+    waiting, campaign = (campaign_of("--variants", row, "--seeds", "1") for row in ("cosine", "ViT"))
+    waiting.submit()
+    with ThreadPoolExecutor(1) as pool, stopped_controller():
         began = time.monotonic()
-        assert "submitted 2 runs" in campaign.submit()
+        status = pool.submit(in_a_process_of_its_own, waiting.words("status"))
+        assert "submitted 1 runs" in campaign.submit()
         assert time.monotonic() - began > STOPPED_SECONDS / 2
-    assert jobs_of(campaign) == 2
-    with stopped_controller():
-        assert "0 failed" not in (told := campaign.status()) and "of 2 done" in told
-    wait_for("the ends", lambda: sorted(campaign.states()) == ["done", "done"])
+        told = status.result().stdout
+        assert "failed" not in told and "of 1 done" in told
+    assert jobs_of(campaign) == 1
+    wait_for("the ends", lambda: waiting.states() == campaign.states() == ["done"])
 
 
 def test_a_submission_whose_answer_is_lost_runs_once(campaign_of, tmp_path):
     empty_queue()
     (tmp_path / "sbatch").write_text(LOSING.format(real=shell("command -v sbatch").strip(), folder=tmp_path))
     (tmp_path / "sbatch").chmod(0o755)
-    campaign = campaign_of("--variants", "cosine,ViT", "--seeds", "1")
-    words = [*campaign.select, "--preset", "tiny", "--data-dir", campaign.data, "--results", campaign.results]
-    asked = [word for resource in RESOURCES for word in ("--resource", resource)]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", "run", "--cluster", "slurm", *map(str, words), *asked],
-        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-    )  # fmt: skip
-    assert done.returncode == 0 and "looking whether the jobs have arrived" in done.stderr, done.stderr
+    campaign = campaign_of("--variants", "cosine", "--seeds", "2")
+    done = in_a_process_of_its_own(campaign.words_to_submit(), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert "looking whether the jobs have arrived" in done.stderr
     assert jobs_of(campaign) == 2
-    wait_for("the ends", lambda: sorted(campaign.states()) == ["done", "done"])
+    wait_for("the ends", lambda: campaign.states() == ["done", "done"])
     assert all(record.provenance.segments == 1 for record in campaign.records().values())
 
 

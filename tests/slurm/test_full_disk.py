@@ -14,7 +14,8 @@ import pytest
 from bench.errors import UserError
 from bench.running.cell import INTERRUPTED
 from bench.running.outcome import Outcome
-from slurm import worker
+from bench.running.submitted import read_account
+from slurm import submission, worker
 from slurm.queue import JobInfo
 from slurm.snapshot import freeze, keep_head
 
@@ -23,13 +24,15 @@ def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("step", ["code", "job", "pickle", "srun"])
+@pytest.mark.parametrize("step", ["code", "account", "job", "pickle", "srun"])
 def test_a_submission_that_cannot_be_written_is_one_sentence_and_leaves_no_job(
     submit, played_slurm, monkeypatch, tmp_path, step
 ):
     calls = played_slurm()
     if step == "code":
         monkeypatch.setattr("slurm.snapshot.shutil.copyfile", full)
+    elif step == "account":
+        monkeypatch.setattr("slurm.submission.write_account", full)
     elif step == "job":
         monkeypatch.setattr("slurm.submission.write_job", full)
     elif step == "pickle":
@@ -44,19 +47,19 @@ def test_a_submission_that_cannot_be_written_is_one_sentence_and_leaves_no_job(
     assert not calls.exists() and not list(tmp_path.glob("results/runs/*/job.json"))
 
 
-def test_jobs_that_are_submitted_are_told_even_if_the_account_of_them_is_not_kept(
-    submit, played_slurm, monkeypatch, tmp_path
-):
+def test_jobs_that_are_submitted_are_told_even_if_their_ids_are_not_kept(submit, played_slurm, monkeypatch, tmp_path):
     played_slurm()
-    before = Path.write_text
+    accounts, before = [], submission.write_account
 
-    def refuse(self, *words, **more):
-        return (full if self.name == "submission.json" else before)(self, *words, **more)
+    def refuse_the_second(folder, account):
+        accounts.append(account)
+        (full if len(accounts) > 1 else before)(folder, account)
 
-    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(submission, "write_account", refuse_the_second)
     found = submit()
     assert found.code == 0 and "job 7" in found.out
-    assert not list(tmp_path.rglob("submission.json"))
+    [kept] = (tmp_path / "results").glob("submissions/*/submission.json")
+    assert read_account(kept.parent).jobs == [] and accounts[1].jobs == ["7"]
 
 
 def test_code_that_cannot_be_copied_is_named(tmp_path, monkeypatch):

@@ -8,6 +8,8 @@ import pytest
 from campaign import empty_queue, shell
 from waiting import wait_for
 
+from bench.running import submission
+
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("cluster")]
 
 
@@ -20,7 +22,9 @@ def limited() -> Iterator[None]:
     shell("sacctmgr --immediate modify user where name=$(id -un) set MaxSubmitJobs=-1")
 
 
-def test_the_matrix_comes_home_through_fewer_places(campaign_of, limited):
+def test_the_matrix_comes_home_through_fewer_places(campaign_of, limited, monkeypatch):
+    monkeypatch.setattr(submission, "FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(submission, "LONGEST_PAUSE", 2.0)
     campaign = campaign_of("--variants", "cosine", "--seeds", "6")
     told = campaign.submit()
     assert "submitted 4 runs" in told or "submitted 3 runs" in told

@@ -52,6 +52,10 @@ def test_half_as_much_again_as_was_too_little_is_asked_for_up_to_the_bound():
     # The bound is counted from what was asked for at first, not from what it has grown to.
     assert most_bytes(with_enough_memory(asked, killed(8))) == 32 * GIB
     assert with_enough_memory(Resources(memory="0"), killed(8)).memory == "0"
+    unnamed = Resources(memory=None)  # what the partition gives
+    assert with_enough_memory(unnamed, []) is unnamed
+    assert with_enough_memory(unnamed, killed(8)).memory == f"{12 * 1024}M"
+    assert with_enough_memory(unnamed, killed(8, 24)).memory == f"{32 * 1024}M"
 
 
 def test_a_bound_that_is_no_memory_is_refused():
@@ -63,11 +67,11 @@ def test_a_bound_that_is_no_memory_is_refused():
 def job(job_of, tmp_path, monkeypatch) -> Callable[..., str]:
     """Runs the task in a job of 8 GiB, whose process is killed for memory, and counted; returns how that ended."""
 
-    def run(most: int = 32, ends: int = -signal.SIGKILL, **commands: str) -> str:
+    def run(most: int = 32, ends: int = -signal.SIGKILL, **more: str | None) -> str:
         monkeypatch.setenv("BENCH_MOST_MEMORY_MIB", str(1024 * most))
         kills = iter(range(9))
         monkeypatch.setattr(worker, "memory_kills", lambda: next(kills))
-        return job_of(lambda task: ends, **commands)
+        return job_of(lambda task: ends, **more)
 
     return run
 
@@ -128,3 +132,17 @@ def test_a_job_that_died_whole_is_told_and_submitted_with_more(submit, bench, pl
     assert "#SBATCH --mem=3072M" in (tmp_path / "script").read_text()
     assert "BENCH_MOST_MEMORY_MIB=8192" in (tmp_path / "script").read_text()
     assert [start.how for start in read_starts(folder)] == ["memory"]
+
+
+def test_what_a_partition_gives_by_cpu_grows_too(job, said, monkeypatch):
+    """Where no memory is named; the bound is counted from the first start then."""
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "2048")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4")
+    assert job(most=0, memory=None) == "requeued"
+    assert said()[-1] == "update JobId=7 MinMemoryNode=12288"
+
+
+def test_a_job_that_had_all_memory_of_its_node_has_failed(job, slurm_task):
+    assert job(memory=None, most=0).startswith("failed: ")
+    reason = read_record(slurm_task.folder).failure.reason
+    assert reason.startswith("killed for taking more of the machine's memory than its job had, at epoch 2 of 5: give")
