@@ -179,7 +179,9 @@ class Head(nn.Module):
     def training_bytes(self, batch: int, device_kind: str = "cpu") -> int:
         """Predicted peak of a training step's `encode` and `match` for a batch, beside feature maps and weights.
 
-        In float32, gradients counted; 0 for heads whose step takes little. `device_kind` as torch.device.type.
+        In float32, gradients counted; `device_kind` as torch.device.type. 0 where the head does not tell: then the step
+        is counted operation by operation (`bench.training.memory`), which is right where nothing is computed again in
+        blocks whose memory lies scattered.
         """
         return 0
 

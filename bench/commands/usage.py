@@ -13,7 +13,7 @@ from bench.running.ledger import CellState, Ledger
 from bench.running.spent import Spent, slurm_jobs, spent_by
 from bench.study.plan import Cell
 
-HEADINGS = (*("head", "runs", "time", "asked", "memory", "asked", "GPU memory", "of", "GPU busy", "CPUs busy", "of"),)
+HEADINGS = ("head", "runs", "time", "asked", "memory", "asked", "GPU memory", "of", "GPU busy", "CPUs busy", "of")
 UNKNOWN = "-"
 
 

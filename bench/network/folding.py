@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -21,26 +22,19 @@ def fold(pairs: Sequence[Pair]) -> Folded:
     By its running statistics a frozen norm is a scale and a shift of each channel: they go into the convolution's
     weights, which takes a product with the weights instead of a pass over the map, and in training none over its
     gradient. Autograd gives weights, scales and shifts the gradients that they have apart. Channels before those of
-    the norm stay as they are. Weights whose rows are equally long are multiplied together, a handful of kernels on a
-    GPU for all of them; every number is the one that the pair would have by itself. Raises ValueError for norms that
-    do not agree in `eps`.
+    the norm stay as they are. On a GPU weights whose rows are equally long are multiplied together, a handful of
+    kernels for all of them; every number is the one that the pair would have by itself. Raises ValueError for norms
+    that do not agree in `eps`.
     """
-    alike: dict[int, list[Pair]] = {}
-    for convolution, norm in pairs:
-        alike.setdefault(convolution.weight[0].numel(), []).append((convolution, norm))
-    ordered = [pair for group in alike.values() for pair in group]
-    if not ordered:
+    if not pairs:
         return {}
+    groups = _groups(pairs)
+    ordered = [pair for group in groups for pair in group]
     scale, shift = _scale_and_shift(ordered)
     biases = _in_autocast_width(shift).split([convolution.out_channels for convolution, _ in ordered])
-    weights: list[Tensor] = []
-    for group in alike.values():
-        convolutions = [convolution for convolution, _ in group]
-        sizes = [convolution.out_channels for convolution in convolutions]
-        rows = torch.cat([_as_rows(convolution.weight) for convolution in convolutions])
-        own, scale = scale.split((sum(sizes), len(scale) - sum(sizes)))
-        parts = _in_autocast_width(rows * own[:, None]).split(sizes)
-        weights += [_as_weight(part, convolution.weight) for part, convolution in zip(parts, convolutions, strict=True)]
+    scales = scale.split([sum(convolution.out_channels for convolution, _ in group) for group in groups])
+    scaled = (_scaled([pair[0].weight for pair in group], own) for group, own in zip(groups, scales, strict=True))
+    weights = itertools.chain.from_iterable(scaled)
     found = zip(ordered, weights, biases, strict=True)
     return {convolution: (weight, bias) for (convolution, _), weight, bias in found}
 
@@ -49,6 +43,31 @@ def convolved(convolution: nn.Conv2d, x: Tensor, folded: Folded) -> Tensor:
     """The map of x [B, C, H, W] behind the convolution and the norm that is folded into it."""
     options = convolution.stride, convolution.padding, convolution.dilation, convolution.groups
     return F.conv2d(x, *folded[convolution], *options)
+
+
+def _groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """Pairs whose weights are multiplied together."""
+    if not _saves_launches(pairs[0][0].weight.device):
+        return [[pair] for pair in pairs]
+    alike: dict[int, list[Pair]] = {}
+    for convolution, norm in pairs:
+        alike.setdefault(convolution.weight[0].numel(), []).append((convolution, norm))
+    return list(alike.values())
+
+
+def _saves_launches(device: torch.device) -> bool:
+    """Whether a copy of the weights costs less there than an operation for each; a CPU's caches lose by the copy."""
+    return device.type != "cpu"
+
+
+def _scaled(weights: Sequence[Tensor], scale: Tensor) -> list[Tensor]:
+    """Weights [C, D, h, w] of one D*h*w, each channel times its scale, all of which stand in `scale`."""
+    rows = [_as_rows(weight) for weight in weights]
+    if len(rows) == 1:
+        products: Sequence[Tensor] = [_in_autocast_width(rows[0] * scale[:, None])]
+    else:
+        products = _in_autocast_width(torch.cat(rows) * scale[:, None]).split([len(part) for part in rows])
+    return [_as_weight(product, weight) for product, weight in zip(products, weights, strict=True)]
 
 
 def _scale_and_shift(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:

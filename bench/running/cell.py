@@ -95,11 +95,11 @@ def _run_in_folder(task: CellTask, pulse: Pulse) -> int:
 def _run_locked(task: CellTask, pulse: Pulse) -> int:
     before = read_record(task.folder)
     last = read_heartbeat(task.folder)
+    pulse.meter = RunMeter(torch.device(task.device), (last and last.usage) or (before and before.usage))
     if task.is_finished(before):
         if last is None or last.state != "done":
             pulse.end("done", tests=_tests_of(before))
         return DONE
-    pulse.meter = RunMeter(torch.device(task.device), (last and last.usage) or (before and before.usage))
     given_up = before is not None and before.failure is not None
     deaths = 0 if last is None or given_up else last.deaths + (last.state in ("running", "timed out"))
     run = _Run(task, before if before is not None and before.weights_hash is not None else None, pulse)
@@ -136,7 +136,8 @@ def _fail(run: _Run, fault: BaseException) -> None:
         if whole:
             run.refuse_lists(task.without_lists(run.record), f"{run.phase}: {reason}")
         else:
-            write_record(task.folder, failed_record(task, run.record, run.phase, reason))
+            failed = failed_record(task, run.record, run.phase, reason)
+            write_record(task.folder, failed.model_copy(update={"usage": run.pulse.usage()}))
     except Exception as obstacle:
         print(f"{task.cell}: {run.phase}: {reason}; not recorded: {reason_of(obstacle)}", file=sys.stderr)
     with contextlib.suppress(Exception):

@@ -240,7 +240,9 @@ class Trainer:
     def _neighbours(self, epoch: int) -> NDArray[np.int64]:
         """[persons of the epoch, P]: each and those nearest to it, by the present model's scores in evaluation mode.
 
-        One image of each person is scored against one of every other; of the scores only a chunk is ever held.
+        One image of each person is scored against one of every other; of the scores only a chunk is ever held. Pairs
+        of heads that declare symmetric scores are scored both ways round all the same: the last bit of a score may
+        depend on its place in a block, and neighbours on the last bit.
         """
         chosen = self.sampler.representatives(epoch)
         settings, unread = self.config.evaluation, Stopwatch(self.model.device)

@@ -12,8 +12,13 @@ from torch import nn
 from bench.network.backbone import build_backbone
 from bench.network.folding import Pair, fold
 
-SIZES = [(3, 8, 3), (8, 4, 1), (12, 5, 3), (4, 6, 3), (8, 7, 1)]
-"""Channels in, channels out and kernel: two lengths of rows occur twice."""
+SIZES = [(3, 8, 3), (8, 4, 1), (3, 5, 3), (8, 7, 1), (27, 6, 1)]
+"""Channels in, channels out and kernel: rows of two lengths."""
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_gpu(monkeypatch):
+    monkeypatch.setattr("bench.network.folding._saves_launches", lambda device: True)
 
 
 def pairs(sizes=SIZES, without_a_norm: int = 0) -> list[Pair]:

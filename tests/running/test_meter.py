@@ -9,13 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from made_up_runs import both, cells, run
 from waiting import wait_for
 
 from bench.journal.heartbeat import read_heartbeat
 from bench.journal.pulse import Pulse
 from bench.journal.record import read_records
 from bench.journal.usage import Usage
-from bench.running import meter
+from bench.running import cell, meter
 from bench.running.meter import RunMeter, gpu_busy
 from bench.stopwatch import reset_peak
 
@@ -122,6 +123,15 @@ def test_heartbeats_tell_it_while_a_run_goes_on(tmp_path, monkeypatch):
     with pulse.beating("", 0):
         wait_for("a sample", lambda: sampled)
     assert read_heartbeat(tmp_path).usage == EARLIER
+
+
+def test_a_finished_run_keeps_it_where_its_heartbeat_is_lost(tmp_path):
+    record = run(tmp_path, cells("TransMatcher")[0], both((0.3, 0.2), (0.7, 0.4)), usage=EARLIER)
+    folder = tmp_path / "runs" / record.cell
+    task = SimpleNamespace(folder=folder, device="cpu", is_finished=lambda found: found == record)
+    assert cell._run_locked(task, Pulse(folder)) == cell.DONE
+    found = read_heartbeat(folder).usage
+    assert found.seconds == pytest.approx(EARLIER.seconds, abs=5) and found.gpu_bytes == EARLIER.gpu_bytes
 
 
 def test_each_run_tells_what_it_took(finished):

@@ -43,6 +43,7 @@ def step() -> Counted:
     count = Counted()
     with pytest.MonkeyPatch.context() as patch, FakeTensorMode():
         patch.setattr("bench.training.optimizer._has_fused_step", lambda device: True)
+        patch.setattr("bench.network.folding._saves_launches", lambda device: True)
         patch.setattr("variants.kernels.mlp._rows_at_a_time", lambda rows, width: len(rows))
         patch.setattr("variants.kernels.mlp._keeps", lambda rows, width: True)
         changes = {"backbone": {"weights": None, "batchnorm": "train"}, "training": {"precision": "bf16"}}
