@@ -253,8 +253,9 @@ def slurm_task(bench, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.Monke
     """ViT on tiny data, as a job is given it."""
     tasks: list[CellTask] = []
     monkeypatch.setattr("slurm.local.run_cell", lambda task: tasks.append(task) or 1)
-    bench("run", "--cluster", "debug", "--variants", "ViT", "--preset", "tiny", "--data-dir", tiny_data, "--results",
-          tmp_path / "results")  # fmt: skip
+    found = bench("run", "--cluster", "debug", "--variants", "ViT", "--preset", "tiny", "--data-dir", tiny_data,
+                  "--results", tmp_path / "results")  # fmt: skip
+    assert len(tasks) == 1, found.err
     [task] = tasks
     for path in task.folder.iterdir():
         path.unlink()
