@@ -49,6 +49,8 @@ def _table(heads: Mapping[str, Sequence[Spent]]) -> list[str]:
     runs = [run for chosen in heads.values() for run in chosen]
     if any(run.lower_bound for run in runs):
         lines.append(">: of runs of an earlier version, which timed their phases alone and measured less")
+    if any(run.by_samples for run in runs):
+        lines.append("~: the largest of SLURM's samples, which may count twice what the processes of a job share")
     if any(run.gpu_busy is None and run.gpu_most_busy is not None for run in runs):
         lines.append("<: the largest of SLURM's samples, since there is no mean")
     return lines
@@ -63,7 +65,7 @@ def _entries(runs: Sequence[Spent]) -> tuple[str, ...]:
     return (
         f"{bound}{_clock(seconds)}",
         _clock(_most(run.asked_seconds for run in runs)),
-        _size(_most(run.host_bytes for run in runs)),
+        f"{'~' if any(run.by_samples for run in runs) else ''}{_size(_most(run.host_bytes for run in runs))}",
         _size(_most(run.asked_host_bytes for run in runs)),
         _size(_most(run.gpu_bytes for run in runs)),
         _size(_most(run.gpu_total_bytes for run in runs)),

@@ -27,6 +27,8 @@ class Spent:
     """Whether `seconds` are those of its timed phases alone, as runs of earlier versions have them."""
     cpu_seconds: float | None = None
     host_bytes: int | None = None
+    by_samples: bool = False
+    """Whether `host_bytes` are the cluster's samples, which may count twice what a job's processes share."""
     gpu_bytes: int | None = None
     gpu_total_bytes: int | None = None
     gpu_busy: float | None = None
@@ -80,12 +82,14 @@ def _spent(state: CellState, seconds: float, own: Usage | None, old: Accounted, 
     granted = [start.memory_bytes for start in starts[-1:]]
     too_little = [start.memory_bytes for start in starts if start.how == "memory"]
     asked_bytes = asked.host_bytes if asked is not None else account.asked_host_bytes
+    held = _most(own.host_bytes if own is not None else old.host_bytes, *too_little)
     return Spent(
         done=state.kind == "done",
         seconds=seconds,
         lower_bound=own is None and account.seconds is None,
         cpu_seconds=own.cpu_seconds if own is not None else account.cpu_seconds,
-        host_bytes=_most(own.host_bytes if own is not None else old.host_bytes, account.host_bytes, *too_little),
+        host_bytes=_most(held, account.host_bytes),
+        by_samples=(account.host_bytes or 0) > (held or 0),
         gpu_bytes=_most(own.gpu_bytes if own is not None else old.gpu_bytes, account.gpu_bytes),
         gpu_total_bytes=own.gpu_total_bytes if own is not None else None,
         gpu_busy=own.gpu_busy if own is not None else None,

@@ -72,8 +72,8 @@ def test_slurms_accounts_win_where_they_say_more(bench, two_runs, played_slurm):
     """A container that takes an hour to be pulled is in the job's time, and what it holds in the job's memory."""
     played_slurm(sacct="echo 'b-1|7_0|14400|04:00:00||1-00:00:00|12G|8|'; echo 'python|7_0.0|14400|01:00:00|9G|||8|'")
     found = usage_of(bench, two_runs)
-    assert holds(found.out, "transmatcher 2 4:00:00 24:00:00 9.0 GiB 12.0 GiB")
-    assert "SLURM's accounts" not in found.out
+    assert holds(found.out, "transmatcher 2 4:00:00 24:00:00 ~9.0 GiB 12.0 GiB")
+    assert "SLURM's accounts" not in found.out and "~: the largest of SLURM's samples" in found.out
 
 
 def test_the_lines_would_have_fitted_and_can_be_pasted(bench, two_runs, played_slurm, tmp_path):
@@ -144,7 +144,7 @@ def test_only_slurm_saw_the_gpu(bench, tmp_path, played_slurm):
     folder = tmp_path / "runs" / run(tmp_path, cells("TransMatcher")[0], TABLE).cell
     give_job(folder, 0, None)
     found = usage_of(bench, tmp_path)
-    assert holds(found.out, "transmatcher 1 2:00:00 24:00:00 5.0 GiB 12.0 GiB 20.0 GiB - <88% 1.0 8")
+    assert holds(found.out, "transmatcher 1 2:00:00 24:00:00 ~5.0 GiB 12.0 GiB 20.0 GiB - <88% 1.0 8")
     assert "<: the largest of SLURM's samples" in found.out
 
 
