@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from campaign import Campaign, shell
 from waiting import wait_for
 
 from bench.journal.heartbeat import read_heartbeat
@@ -15,24 +12,15 @@ from slurm.accounts import accounts
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("cluster")]
 
 
-@pytest.fixture
-def state_file(tmp_path) -> Path:
-    """Where commands after a run write down what the run's heartbeat says by then."""
-    return tmp_path / "after"
-
-
-def submitted(campaign: Campaign, after: Path, *more: str) -> None:
-    look = f'grep -ho \'"state":"[a-z]*"\' {campaign.results}/runs/*/heartbeat.json > {after}'
-    campaign.submit("--resource", f"teardown={look}", *more)
-
-
-def test_what_a_job_took_stands_in_the_accounts_and_in_the_table(campaign_of, state_file, tmp_path):
+def test_what_a_job_took_stands_in_the_accounts_and_in_the_table(campaign_of, tmp_path):
     prolog = tmp_path / "prolog"
     prolog.write_text(f"#!/bin/sh\ntouch {tmp_path}/begun\n")
     prolog.chmod(0o755)
     campaign = campaign_of("--variants", "cosine", "--seeds", "1")
-    submitted(campaign, state_file, "--resource", f"srun=--task-prolog={prolog}")
-    assert wait_for("the end", lambda: state_file.exists() and state_file.read_text()) == '"state":"done"\n'
+    after = tmp_path / "after"
+    look = f'grep -ho \'"state":"[a-z]*"\' {campaign.results}/runs/*/heartbeat.json > {after}'
+    campaign.submit("--resource", f"teardown={look}", "--resource", f"srun=--task-prolog={prolog}")
+    assert wait_for("the end", lambda: after.exists() and after.read_text()) == '"state":"done"\n'
     assert (tmp_path / "begun").exists()
     [folder] = campaign.results.glob("runs/*")
     job, own = read_job(folder), read_heartbeat(folder).usage
@@ -41,11 +29,3 @@ def test_what_a_job_took_stands_in_the_accounts_and_in_the_table(campaign_of, st
     assert found.host_bytes > own.host_bytes / 2 and found.asked_host_bytes == job.asked.host_bytes == 2**30
     line = next(line for line in campaign.call("status", "--usage").splitlines() if line.startswith("cosine"))
     assert line.split()[1] == "1" and "24:00:00" in line and "1.0 GiB" in line
-
-
-def test_commands_come_after_a_run_that_is_cancelled_has_saved(campaign_of, state_file):
-    campaign = campaign_of("--variants", "cosine", "--seeds", "1", "--set", "training.epochs=5000")
-    submitted(campaign, state_file)
-    [folder] = wait_for("a cell in training", campaign.training)
-    shell(f"scancel {read_heartbeat(folder).job}")
-    assert wait_for("the end", lambda: state_file.exists() and state_file.read_text()) == '"state":"cancelled"\n'
