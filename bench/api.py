@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.config import Scoring
 from bench.data.pictures import Picture, Pictures, as_decoded, is_one, listed, pictures_in
 from bench.errors import UserError
 from bench.journal.finding import find_run
@@ -95,7 +96,8 @@ class TrainedMatcher:
         query, gallery = self._encoded(a).to(self.network.device), self._encoded(b)
         scores = torch.empty(len(query), len(gallery))
         for left, block in gallery_blocks(gallery, self.network.device):
-            score_all(self.network.head, query, block, self._budget, scores[:, left : left + len(block)])
+            part = scores[:, left : left + len(block)]
+            score_all(self.network.head, query, block, self._budget, part, self._scoring)
         if not isinstance(b, Repr) and is_one(b):
             scores = scores[:, 0]
         return scores[0] if not isinstance(a, Repr) and is_one(a) else scores
@@ -124,14 +126,14 @@ class TrainedMatcher:
         ours = self._encoded(queries)
         head, device = self.network.head, self.network.device
         if by is None or shortlist >= len(theirs):
-            return find_best(head, ours, theirs, top, self._budget, device)
+            return find_best(head, ours, theirs, top, self._budget, device, self._scoring)
         if isinstance(queries, Repr) or (by_gallery is None and isinstance(gallery, Repr)):
             raise UserError("a shortlist needs the queries as images, and the gallery too or by_gallery=by.encode(...)")
         cheap = by.encode(gallery) if by_gallery is None else by_gallery
         if len(cheap) != len(theirs):
             raise UserError(f"by_gallery holds {len(cheap):,} images, the gallery {len(theirs):,}; encode the same")
         chosen = by.search(queries, cheap, shortlist).position
-        return find_best_among(head, ours, theirs, chosen, top, self._budget, device)
+        return find_best_among(head, ours, theirs, chosen, top, self._budget, device, self._scoring)
 
     def save(self, representations: Repr, path: str | Path) -> None:
         """Write representations to a file that `open` reads, whole or not at all. Raises OSError."""
@@ -162,6 +164,11 @@ class TrainedMatcher:
 
     def _encoded(self, images: Pictures | Repr) -> Repr:
         return images if isinstance(images, Repr) else self.encode(images)
+
+    @property
+    def _scoring(self) -> Scoring:
+        """As the run's tests score."""
+        return self.record.config.evaluation.scoring
 
     @property
     def _budget(self) -> int:

@@ -9,6 +9,7 @@ import torch
 
 from bench.environment import available_memory, triton_cache
 from bench.errors import UserError
+from variants.kernels import keep_freed_memory
 
 _TOO_OLD = (
     "the GPU's driver is too old for this build of PyTorch ({build}); update the driver, or install a build for an "
@@ -38,7 +39,8 @@ def compute_as_runs_do(device: torch.device, threads: int | None = None, tf32: b
 
     CPU threads as said; no algorithm whose results may differ from time to time; float32 products and convolutions of a
     GPU with their operands rounded to TF32 or not, both alike. A GPU becomes the current one of this process: compiled
-    kernels go there. Raises UserError, one sentence, for a device that cannot be used.
+    kernels go there. On a CPU freed memory is kept for the next step, until `reset_peak`. Raises UserError, one
+    sentence, for a device that cannot be used.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -51,6 +53,8 @@ def compute_as_runs_do(device: torch.device, threads: int | None = None, tf32: b
         warnings.simplefilter("ignore")
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
+    if device.type == "cpu":
+        keep_freed_memory()
     use_once(device)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)

@@ -39,7 +39,7 @@ class Start(Settings):
 
 
 STARTS: dict[str, Start] = {
-    "standin": Start(height=64, width=32, kinds=300, steps=450, batch=32, lr=0.1),
+    "standin": Start(height=48, width=24, kinds=300, steps=500, batch=32, lr=0.1),
     "standin_tiny": Start(height=32, width=16, kinds=20, steps=20, batch=16, lr=0.05),
 }
 """By the name that `backbone.weights` takes. The first takes a minute; the second a second, and has learned little."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from variants.kernels import give_back_freed_memory
+
 Moment = float | torch.cuda.Event
 """Seconds of the host's clock, or a mark in a GPU's queue."""
 
@@ -111,12 +113,14 @@ def begin_whole_peaks(device: torch.device) -> WholePeaks:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Begin a new measurement of peak memory, where the system allows it."""
+    """Begin a new measurement of peak memory, where the system allows it. On a CPU freed memory is given back first:
+    else what comes would be said to take what was there before, or use it again unseen."""
     if _noted is not None:
         _noted.note(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
+    give_back_freed_memory()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

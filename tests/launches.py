@@ -37,8 +37,10 @@ class Launches(TorchDispatchMode):
     """Counts, while it is entered, what every operation on tensors launches and moves.
 
     What gives no tensor, a view or fresh memory launches nothing; any other operation one kernel, however many a
-    library may take for it, and one of our own as many as `kernels` says under its qualified name ("pairbench::maxima":
-    1 by default). Bytes are those of all tensors read and written, each once an operation, expanded ones as stored.
+    library may take for it; one on lists of tensors as many as it has tensors, unless the lists agree in dtype and in
+    shapes, which is when torch takes them together; and one of our own as many as `kernels` says under its qualified
+    name ("pairbench::maxima": 1 by default). Bytes are those of all tensors read and written, each once an operation,
+    expanded ones as stored.
     """
 
     def __init__(self, kernels: Mapping[str, int] | None = None) -> None:
@@ -71,7 +73,7 @@ class Launches(TorchDispatchMode):
         written = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
         changing = func._schema.is_mutable
         if (written or changing) and not func.is_view and short not in _WITHOUT_A_KERNEL:
-            self.operations[name] += self.kernels.get(name, 1)
+            self.operations[name] += self.kernels.get(name, _kernels(short, args))
             self.moved[name] += _moved(short, args, kwargs, written)
         return found
 
@@ -112,6 +114,16 @@ def _waits(func: Any, short: str, args: tuple, kwargs: dict) -> bool:
         blocking = not (kwargs.get("non_blocking", False) or (len(args) > 2 and args[2]))
         return blocking and args[0].device.type != args[1].device.type
     return False
+
+
+def _kernels(short: str, args: tuple) -> int:
+    """1, or of an operation on lists as many as it has tensors where these cannot be taken together."""
+    lists = [arg for arg in args if isinstance(arg, list | tuple) and arg and isinstance(arg[0], Tensor)]
+    if not short.startswith("_foreach") or not lists:
+        return 1
+    alike = len({tensor.dtype for part in lists for tensor in part}) == 1
+    alike &= all(len({tensor.shape for tensor in together}) == 1 for together in zip(*lists, strict=True))
+    return 1 if alike else len(lists[0])
 
 
 def _moved(short: str, args: tuple, kwargs: dict, written: list[Tensor]) -> int:

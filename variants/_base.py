@@ -130,6 +130,10 @@ class Head(nn.Module):
     offers_local_matches: ClassVar[bool] = False
     """Whether `local_matches` tells which positions of two images were matched."""
 
+    later_options: ClassVar[tuple[str, ...]] = ()
+    """Options that are younger than runs of the present `numerics`, written out. At its default such an option is no
+    part of a run's configuration, so that runs from before it keep their names."""
+
     published_options: ClassVar[Mapping[str, bool | int | float | str | None]] = {}
     """The options, where they are not the defaults, under which published weights mean what they meant."""
 
@@ -175,7 +179,9 @@ class Head(nn.Module):
     def training_bytes(self, batch: int, device_kind: str = "cpu") -> int:
         """Predicted peak of a training step's `encode` and `match` for a batch, beside feature maps and weights.
 
-        In float32, gradients counted; 0 for heads whose step takes little. `device_kind` as torch.device.type.
+        In float32, gradients counted; `device_kind` as torch.device.type. 0 where the head does not tell: then the step
+        is counted operation by operation (`bench.training.memory`), which is right where nothing is computed again in
+        blocks whose memory lies scattered.
         """
         return 0
 

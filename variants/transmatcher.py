@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType
 
 import torch
@@ -24,7 +23,7 @@ from variants._layers import (
     tokens_of,
 )
 from variants._unordered import UnorderedPairs
-from variants.kernels import dense_maxima, maxima, maxima_bytes, maxima_products, normed_linear, normed_mlp
+from variants.kernels import Mlp, dense_maxima, maxima, maxima_bytes, maxima_products, normed_linear, normed_mlps
 
 
 class TransMatcher(Head):
@@ -93,19 +92,47 @@ class TransMatcher(Head):
     def match(self, query: Repr, gallery: Repr) -> Tensor:
         half = gallery is query and self.symmetric and isinstance(self.decoder[0].fc2, nn.Linear)
         pairs = UnorderedPairs(len(query), query.levels.device) if half else None
-        return self._match(partial(_SimplifiedDecoder.forward, pairs=pairs), query, gallery)
+        return self._fused(self._scores(_sides(query, gallery), pairs), query, gallery)
 
     def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
-        return self._match(_SimplifiedDecoder.plain, query, gallery)
+        sides = zip(self.decoder, _sides(query, gallery), strict=True)
+        scores = (decoder.plain(*both, self.symmetric_prior) for decoder, both in sides)
+        return self._fused(scores, query, gallery)
 
-    def _match(self, score: Callable[..., Tensor], query: Repr, gallery: Repr) -> Tensor:
-        queries = query.levels.unbind(dim=1)
-        galleries = queries if gallery is query else gallery.levels.unbind(dim=1)
-        scores = [
-            score(decoder, ours, theirs, self.symmetric_prior)
-            for decoder, ours, theirs in zip(self.decoder, queries, galleries, strict=True)
-        ]
-        return self.norm(torch.stack(scores).sum(dim=0)).view(len(query), len(gallery))
+    def _scores(self, sides: Iterable[tuple[Tensor, Tensor]], pairs: UnorderedPairs | None) -> Iterator[Tensor]:
+        """Query [Q, T, d] and gallery [G, T, d] of each level, behind FC1 -> a score of all pairs by level, [Q*G, 1].
+
+        `pairs` of a batch with itself, where turning a pair turns its maxima: the MLPs then see half of them for all.
+        """
+
+        def best(both: tuple[Tensor, Tensor], prior: Tensor | None) -> Tensor:
+            return maxima(*both, prior, symmetric_prior=self.symmetric_prior)
+
+        def rows(table: Tensor) -> Tensor:
+            return (table if pairs is None else pairs.of(table)).view(-1, self.tokens)
+
+        levels = zip(sides, self._priors(), strict=True)
+        if isinstance(self.decoder[0].fc2, nn.Identity):
+            for decoder, level in zip(self.decoder, levels, strict=True):
+                yield normed_linear(best(*level), decoder.norm_of_maxima(), decoder.fc3).sum(dim=2).view(-1, 1)
+            return
+        counts = None if pairs is None else pairs.counts.repeat_interleave(2)
+        mlps = [Mlp(decoder.norm_of_maxima(), decoder.fc2, decoder.bn2, decoder.fc3) for decoder in self.decoder]
+        for scores in normed_mlps((rows(best(*level)) for level in levels), counts, mlps):
+            summed = scores.view(-1, 2).sum(dim=1, keepdim=True)
+            yield summed if pairs is None else pairs.to_all(summed)
+
+    def _priors(self) -> Sequence[Tensor | None]:
+        """Each decoder's, as `_SimplifiedDecoder.prior` gives it."""
+        embeddings = [decoder.score_embed for decoder in self.decoder]
+        if embeddings[0] is None:
+            return embeddings
+        return _weights(torch.cat(embeddings)[:, 0], self.symmetric_prior).unbind()
+
+    def _fused(self, scores: Iterable[Tensor], query: Repr, gallery: Repr) -> Tensor:
+        """Scores of each level, [Q*G, 1], behind its batch norm, summed and normed: [Q, G]."""
+        normed = [decoder.bn3(part) for decoder, part in zip(self.decoder, scores, strict=True)]
+        return self.norm(torch.stack(normed).sum(dim=0)).view(len(query), len(gallery))
 
     def local_matches(self, query: Repr, gallery: Repr) -> list[LocalMatches]:
         """The maxima of every decoder, in both directions, as its MLP sees them: weighted by its prior.
@@ -203,29 +230,10 @@ class _SimplifiedDecoder(nn.Module):
 
     def prior(self, symmetric: bool) -> Tensor | None:
         """sigmoid(R) as weights of (query position, gallery position), [T, T]; None without a prior."""
-        if self.score_embed is None:
-            return None
-        embedding = self.score_embed[0, 0].T
-        if symmetric:
-            embedding = (embedding + embedding.T) / 2
-        return embedding.sigmoid()
-
-    def forward(self, query: Tensor, gallery: Tensor, symmetric: bool, pairs: UnorderedPairs | None) -> Tensor:
-        """query [Q, T, d], gallery [G, T, d], both behind FC1 -> one score a pair, [Q*G, 1].
-
-        `pairs` of a batch with itself, where turning a pair turns its maxima: the MLP then sees half of them for all.
-        """
-        best = maxima(query, gallery, self.prior(symmetric), symmetric_prior=symmetric)
-        if isinstance(self.fc2, nn.Identity):
-            scores = normed_linear(best, self._norm_of_maxima(), self.fc3).sum(dim=2).view(-1, 1)
-        elif pairs is None:
-            scores = self._score(best.flatten(0, 1))
-        else:
-            scores = pairs.to_all(self._score(pairs.of(best), pairs.counts))
-        return self.bn3(scores)
+        return None if self.score_embed is None else _weights(self.score_embed[0, 0], symmetric)
 
     def plain(self, query: Tensor, gallery: Tensor, symmetric: bool) -> Tensor:
-        """As `forward`, as it is written down in the paper."""
+        """query [Q, T, d], gallery [G, T, d], both behind FC1 -> one score a pair, [Q*G, 1], as the paper has it."""
         return self._plain_score(dense_maxima(query, gallery, self.prior(symmetric)))
 
     def matches(self, level: str, query: Tensor, gallery: Tensor, symmetric: bool) -> LocalMatches:
@@ -234,23 +242,31 @@ class _SimplifiedDecoder(nn.Module):
         prior = self.prior(symmetric)
 
         def score(best: Tensor) -> Tensor:
-            return self._plain_score(best)[:, 0]
+            return self.bn3(self._plain_score(best))[:, 0]
 
         return matches_of_maxima(level, query, gallery, prior, score, centre)
+
+    def norm_of_maxima(self) -> nn.BatchNorm1d | None:
+        """BN1, if there is one."""
+        return self.bn1 if isinstance(self.bn1, nn.BatchNorm1d) else None
 
     def _plain_score(self, best: Tensor) -> Tensor:
         """Maxima [..., 2, T] -> one score a pair, [pairs, 1]."""
         best = self.bn1(best.view(-1, 1, self.tokens)).view(-1, self.tokens)
         if isinstance(self.fc2, nn.Linear):
             best = F.relu(self.bn2(self.fc2(best)))
-        return self.bn3(self.fc3(best).view(-1, 2).sum(dim=1, keepdim=True))
+        return self.fc3(best).view(-1, 2).sum(dim=1, keepdim=True)
 
-    def _score(self, best: Tensor, counts: Tensor | None = None) -> Tensor:
-        """The MLP on maxima [pairs, 2, T], each pair `counts` [pairs] times -> both directions summed, [pairs, 1]."""
-        counts = None if counts is None else counts.repeat_interleave(2)
-        norm = self._norm_of_maxima()
-        rows = normed_mlp(best.view(-1, self.tokens), counts, norm, self.fc2, self.bn2, self.fc3)
-        return rows.view(-1, 2).sum(dim=1, keepdim=True)
 
-    def _norm_of_maxima(self) -> nn.BatchNorm1d | None:
-        return self.bn1 if isinstance(self.bn1, nn.BatchNorm1d) else None
+def _sides(query: Repr, gallery: Repr) -> Iterator[tuple[Tensor, Tensor]]:
+    """Both sides of each level, one tensor where the gallery is the query."""
+    queries = query.levels.unbind(dim=1)
+    return zip(queries, queries if gallery is query else gallery.levels.unbind(dim=1), strict=True)
+
+
+def _weights(embedding: Tensor, symmetric: bool) -> Tensor:
+    """Embeddings R [..., T, T], the last axis that of the query -> priors, the last axis that of the gallery."""
+    embedding = embedding.mT
+    if symmetric:
+        embedding = (embedding + embedding.mT) / 2
+    return embedding.sigmoid()

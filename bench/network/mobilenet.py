@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections import OrderedDict
 from math import prod
 
-from torch import nn
-from torchvision.models import MobileNetV2
+from torch import Tensor, nn
+from torchvision.models import MobileNetV2, mobilenetv2
 
-from bench.network.norms import BatchNorm, NormedSequential
+from bench.network.folding import Folded
+from bench.network.norms import BatchNorm, NormedLayer, NormedSequential
 from bench.network.stages import Stages
+
+
+class _InvertedResidual(mobilenetv2.InvertedResidual, NormedLayer):
+    """torchvision's block."""
+
+    def forward(self, x: Tensor, folded: Folded) -> Tensor:
+        out = self.conv(x, folded)
+        return x + out if self.use_res_connect else out
 
 
 def mobilenet_stages(cut: str) -> Stages:
     """MobileNetV2 up to and with the block `cut`, "features.0" to "features.18"; weights drawn as torchvision does."""
-    blocks = MobileNetV2(norm_layer=BatchNorm).features
+    blocks = MobileNetV2(block=_InvertedResidual, norm_layer=BatchNorm).features
     kept = blocks[: int(cut.removeprefix("features.")) + 1]
     channels = kept[-1].out_channels
-    layers = nn.Sequential()
+    layers = NormedSequential()
     layers.add_module("features", _normed(kept))
     # No convolution of this network lies beside another, so that their strides multiply.
     stride = prod(module.stride[0] for module in kept.modules() if isinstance(module, nn.Conv2d))

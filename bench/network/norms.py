@@ -1,11 +1,12 @@
-"""Batch norms that may be frozen, and convolutions into which frozen ones are folded."""
+"""Batch norms that may be frozen, and layers that take convolutions and the norms behind them together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from bench.network.folding import Folded, convolved, fold
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -20,36 +21,41 @@ class BatchNorm(nn.BatchNorm2d):
         """Training or evaluation mode; a frozen norm stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
-    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """(a, b), each [C], such that a x + b is x [B, C, H, W] normed by the running statistics."""
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        return scale, self.bias - self.running_mean * scale
+
+class NormedLayer:
+    """A layer that takes convolutions and the norms behind them together: forward(x, folded)."""
+
+    def normed_convolutions(self) -> list[tuple[nn.Conv2d, nn.Module]]:
+        """Its own convolutions, none of which has a bias, each with the batch norm behind it or another norm."""
+        return []
 
 
-def normed(convolution: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
-    """norm(convolution(x)), the convolution having no bias of its own.
-
-    A frozen batch norm is a scale and a shift of each channel. They go into the convolution's weights, which takes a
-    product with the weights instead of a pass over the map, and in training none over its gradient. Autograd gives
-    weights, scale and shift the gradients that they have apart.
-    """
-    if not (isinstance(norm, BatchNorm) and norm.frozen):
-        return norm(convolution(x))
-    return convolved(convolution, *norm.scale_and_shift(), x)
-
-
-def convolved(convolution: nn.Conv2d, scale: Tensor, shift: Tensor, x: Tensor) -> Tensor:
-    """scale * convolution(x) + shift, scale and shift [C] being those of the channels that come out."""
-    weight = convolution.weight * scale[:, None, None, None]
-    options = convolution.stride, convolution.padding, convolution.dilation, convolution.groups
-    return F.conv2d(x, weight, shift, *options)
-
-
-class NormedSequential(nn.Sequential):
+class NormedSequential(nn.Sequential, NormedLayer):
     """Layers one after the other, each convolution together with the norm behind it."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def normed_convolutions(self) -> list[tuple[nn.Conv2d, nn.Module]]:
+        layers = list(self)
+        return [(layer, layers[n + 1]) for n, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
+
+    def forward(self, x: Tensor, folded: Folded | None = None) -> Tensor:
+        """The outermost one, which is called without `folded`, folds the frozen norms of all layers within."""
+        if folded is None:
+            folded = _fold_within(self)
         layers: Iterable[nn.Module] = iter(self)
         for layer in layers:
-            x = normed(layer, next(layers), x) if isinstance(layer, nn.Conv2d) else layer(x)
+            if isinstance(layer, nn.Conv2d):
+                x = normed(layer, next(layers), x, folded)
+            else:
+                x = layer(x, folded) if isinstance(layer, NormedLayer) else layer(x)
         return x
+
+
+def normed(convolution: nn.Conv2d, norm: nn.Module, x: Tensor, folded: Folded) -> Tensor:
+    """norm(convolution(x)), in one where the norm is folded into the convolution."""
+    return convolved(convolution, x, folded) if convolution in folded else norm(convolution(x))
+
+
+def _fold_within(module: nn.Module) -> Folded:
+    layers = (layer for layer in module.modules() if isinstance(layer, NormedLayer))
+    pairs = [pair for layer in layers for pair in layer.normed_convolutions()]
+    return fold([(conv, norm) for conv, norm in pairs if isinstance(norm, BatchNorm) and norm.frozen])

@@ -8,35 +8,42 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet
 
-from bench.network.norms import BatchNorm, NormedSequential, convolved, normed
+from bench.network.folding import Folded, convolved
+from bench.network.norms import BatchNorm, NormedLayer, NormedSequential, normed
 from bench.network.stages import Stages
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
-class _Bottleneck(resnet.Bottleneck):
+class _Bottleneck(resnet.Bottleneck, NormedLayer):
     """torchvision's block; with IBN-b an instance norm `IN` stands behind the sum, before the last ReLU."""
 
     def __init__(self, *sizes: Any, **options: Any) -> None:
         super().__init__(*sizes, **options)
         self.IN: nn.Module | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(_first_normed(self.conv1, self.bn1, x))
-        out = self.relu(normed(self.conv2, self.bn2, out))
-        return _summed(self, normed(self.conv3, self.bn3, out), x)
+    def normed_convolutions(self) -> list[tuple[nn.Conv2d, nn.Module]]:
+        return [(self.conv1, _batch_norm(self.bn1)), (self.conv2, self.bn2), (self.conv3, self.bn3)]
+
+    def forward(self, x: Tensor, folded: Folded) -> Tensor:
+        out = self.relu(_first_normed(self.conv1, self.bn1, x, folded))
+        out = self.relu(normed(self.conv2, self.bn2, out, folded))
+        return _summed(self, normed(self.conv3, self.bn3, out, folded), x, folded)
 
 
-class _BasicBlock(resnet.BasicBlock):
+class _BasicBlock(resnet.BasicBlock, NormedLayer):
     """torchvision's block; with IBN-b an instance norm `IN` stands behind the sum, before the last ReLU."""
 
     def __init__(self, *sizes: Any, **options: Any) -> None:
         super().__init__(*sizes, **options)
         self.IN: nn.Module | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(_first_normed(self.conv1, self.bn1, x))
-        return _summed(self, normed(self.conv2, self.bn2, out), x)
+    def normed_convolutions(self) -> list[tuple[nn.Conv2d, nn.Module]]:
+        return [(self.conv1, _batch_norm(self.bn1)), (self.conv2, self.bn2)]
+
+    def forward(self, x: Tensor, folded: Folded) -> Tensor:
+        out = self.relu(_first_normed(self.conv1, self.bn1, x, folded))
+        return _summed(self, normed(self.conv2, self.bn2, out, folded), x, folded)
 
 
 _BLOCKS = {
@@ -57,12 +64,13 @@ def resnet_stages(arch: str, ibn: str, cut: str) -> Stages:
         _insert_ibn_b(network, block)
     number = _STAGES.index(cut)
     layers = NormedSequential()
-    for name in ("conv1", "bn1", "relu", "maxpool", *_STAGES[: number + 1]):
+    for name in ("conv1", "bn1", "relu", "maxpool"):
         layers.add_module(name, getattr(network, name))
     for name in _STAGES[: number + 1]:
-        first = layers.get_submodule(name)[0]
-        if first.downsample is not None:
-            first.downsample = NormedSequential(*first.downsample)
+        blocks = NormedSequential(*getattr(network, name))
+        if blocks[0].downsample is not None:
+            blocks[0].downsample = NormedSequential(*blocks[0].downsample)
+        layers.add_module(name, blocks)
     beyond = tuple(f"{name}." for name in (*_STAGES[number + 1 :], "fc"))
     return Stages(layers, 64 * 2**number * block.expansion, 4 * 2**number, beyond)
 
@@ -80,33 +88,30 @@ class _HalfInstanceNorm(nn.Module):
         first, second = self._halves(x)
         return torch.cat((self.IN(first.contiguous()), self.BN(second.contiguous())), dim=1)
 
-    def behind(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
-        """The norm of convolution(x), the frozen batch norm folded into the convolution."""
-        scale, shift = self.BN.scale_and_shift()
-        first, second = self._halves(
-            convolved(
-                convolution,
-                torch.cat((scale.new_ones(self.half), scale)),
-                torch.cat((shift.new_zeros(self.half), shift)),
-                x,
-            )
-        )
+    def behind(self, x: Tensor) -> Tensor:
+        """The norm of a map x whose second half is normed already."""
+        first, second = self._halves(x)
         return torch.cat((self.IN(first.contiguous()), second), dim=1)
 
     def _halves(self, x: Tensor) -> tuple[Tensor, ...]:
         return x.split((self.half, x.shape[1] - self.half), dim=1)
 
 
-def _first_normed(convolution: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+def _batch_norm(norm: nn.Module) -> nn.Module:
+    """What normalises the last channels of a map by statistics over images, if anything does."""
+    return norm.BN if isinstance(norm, _HalfInstanceNorm) else norm
+
+
+def _first_normed(convolution: nn.Conv2d, norm: nn.Module, x: Tensor, folded: Folded) -> Tensor:
     """The first convolution of a block and its norm, which with IBN-a is one half an instance norm."""
-    if isinstance(norm, _HalfInstanceNorm) and norm.BN.frozen:
-        return norm.behind(convolution, x)
-    return normed(convolution, norm, x)
+    if isinstance(norm, _HalfInstanceNorm) and convolution in folded:
+        return norm.behind(convolved(convolution, x, folded))
+    return normed(convolution, norm, x, folded)
 
 
-def _summed(block: _Bottleneck | _BasicBlock, out: Tensor, x: Tensor) -> Tensor:
+def _summed(block: _Bottleneck | _BasicBlock, out: Tensor, x: Tensor, folded: Folded) -> Tensor:
     """What a block gives for x: its last map `out` and x, or x brought to the map's size, summed."""
-    out += x if block.downsample is None else block.downsample(x)
+    out += x if block.downsample is None else block.downsample(x, folded)
     return block.relu(out if block.IN is None else block.IN(out))
 
 

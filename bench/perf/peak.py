@@ -14,7 +14,6 @@ from bench.perf.measure import in_fresh_process
 from bench.perf.works import Work, prepare
 from bench.stopwatch import peak_bytes, reset_peak
 from bench.system.processes import Died
-from variants.kernels import give_back_freed_memory
 
 
 def extra_bytes(work: Work, memory: int) -> int | str:
@@ -49,8 +48,6 @@ def _measure(work: Work, memory: int) -> int:
         limit = _data_bytes() + memory
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     run, leaves = prepare(work)
-    # Else memory that was freed but not given back would be used again unseen.
-    give_back_freed_memory()
     reset_peak(device)
     before = torch.cuda.memory_allocated(device) if device.type == "cuda" else peak_bytes(device)
     scores = run()

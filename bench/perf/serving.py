@@ -25,7 +25,6 @@ from bench.study.plan import resolve
 from bench.system.processes import Died
 from bench.testing.searching import BLOCK_BYTES, find_best
 from variants._base import Repr
-from variants.kernels import give_back_freed_memory
 
 BATCH = 64
 """Queries of a call that measures throughput."""
@@ -88,7 +87,6 @@ def _measure(case: ServingCase, repeats: int, threads: int, device_name: str) ->
     drawn = _encode(case, model, images, DRAWN)
     # Libraries are loaded and kernels compiled before memory is measured.
     _search(case, model, drawn[:2], drawn[:2])
-    give_back_freed_memory()
     reset_peak(device)
     before = torch.cuda.memory_allocated(device) if device.type == "cuda" else peak_bytes(device)
     gallery = drawn[torch.arange(case.gallery, device=device) % DRAWN]
@@ -150,7 +148,8 @@ def _encode(case: ServingCase, model: Matcher, images: NDArray[np.uint8], count:
 
 
 def _search(case: ServingCase, model: Matcher, query: Repr, gallery: Repr) -> None:
-    find_best(model.head, query, gallery, TOP, _block_bytes(case.config), model.device)
+    scoring = case.config.evaluation.scoring
+    find_best(model.head, query, gallery, TOP, _block_bytes(case.config), model.device, scoring)
 
 
 def _block_bytes(config: CellConfig) -> int:

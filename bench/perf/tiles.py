@@ -113,7 +113,6 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
     batch = training.persons * training.images
     steps = Steps(row, device, folder, FEW)
     timed = len(steps.batches[0])
-    missing = _counted(row.config, row.head, device) - _counted(steps.config, row.head, device)
     steps.whole()
     reset_peak(device)
     laps = steps.by_parts()
@@ -122,16 +121,19 @@ def _step(row: StudyRow, device: torch.device, folder: Path, seconds: float) -> 
         matching = _matching(steps.model, row, timed, batch, seconds * MATCH_SHARE, device)
         step = projected_step(step, laps.seconds["optimiser"], matching, timed, batch)
     if 3 * step <= seconds * STEP_SHARE:
-        steps, timed, missing = Steps(row, device, folder), batch, 0
+        steps, timed = Steps(row, device, folder), batch
         steps.whole()
         reset_peak(device)
         step = _typical(steps.whole, device, seconds * STEP_SHARE)
-    model = steps.model
+    model, peak = steps.model, peak_bytes(device)
+    if timed < batch:
+        # Some seconds, and memory of its own: only where it is needed, and behind what is measured.
+        peak += _counted(row.config, row.head, device) - _counted(steps.config, row.head, device)
     return model, {
         "batch": batch,
         "timed": timed,
         "step": step,
-        "training_bytes": peak_bytes(device) + missing,
+        "training_bytes": peak,
         "state_bytes": _bytes(model.state_dict().values()),
         "momentum_bytes": _bytes(model.parameters()),
     }
@@ -171,7 +173,7 @@ def _matching(
 
         return match
 
-    found = _grown(make, images, most, 4, seconds, device)
+    found = _grown(make, images, most, 4, seconds, device, begun=True)
     model.zero_grad(set_to_none=True)
     return found
 
@@ -231,13 +233,16 @@ def _grown(
     factor: int,
     seconds: float,
     device: torch.device,
+    begun: bool = False,
 ) -> dict[int, float]:
     """Seconds by size of what `make` makes of a size: from `least` on, doubled up to `most` while time lasts.
 
-    `factor` tells how much longer twice the size is taken to take. The first is done once before, unmeasured.
+    `factor` tells how much longer twice the size is taken to take. The first is done once before, unmeasured, unless
+    its like was done already: `begun`.
     """
     begin, size, found = time.perf_counter(), least, {}
-    make(least)()
+    if not begun:
+        make(least)()
     while True:
         found[size] = seconds_of(make(size), device)
         if size >= most or time.perf_counter() - begin + factor * found[size] > seconds:

@@ -13,7 +13,7 @@ from bench.config import HELD_OUT, CellConfig, digest
 from bench.data.sources import JOIN, canonical
 from bench.errors import UserError
 from bench.journal.record import Level, Record, TestResult
-from bench.report.columns import Measurement, Quantity, Summary, at_chance, summarise
+from bench.report.columns import Measurement, Quantity, Summary, at_chance, errors_above_chance, summarise
 from bench.report.published import PublishedRow
 from bench.report.titles import SET_TITLES, short_title, source_title
 from bench.starts import title_of
@@ -109,6 +109,11 @@ class Row:
         """Whether the row's mAP on a test set cannot be told from chance."""
         results = self.results(test, state)
         return bool(results) and at_chance(results)
+
+    def errors_above_chance(self, test: str, state: State = "trained") -> float | None:
+        """By how many standard errors the row's mAP on a test set is above chance; None where there is none."""
+        results = self.results(test, state)
+        return errors_above_chance(results) if results else None
 
     @property
     def all_records(self) -> list[Record]:

@@ -7,6 +7,7 @@ they are shown.
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from bench.journal.record import Level, Record, TestResult
 
 Scales = tuple[tuple[float, str], ...]
 """(factor, name) from the smallest to the largest display unit."""
+
+CHANCE_ERRORS = 2
+"""Standard errors above chance up to which a row counts as at chance."""
 
 SECONDS: Scales = ((1, "s"), (60, "min"), (3600, "h"))
 BYTES: Scales = ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB"))
@@ -78,14 +82,22 @@ def summarise(quantity: Quantity, values: Sequence[float]) -> Summary | None:
     return Summary(statistics.fmean(values), spread, best, len(values))
 
 
-def at_chance(results: Sequence[TestResult]) -> bool:
-    """Whether the mAP of a row's seeds on one test set is not above chance by two standard errors.
+def errors_above_chance(results: Sequence[TestResult]) -> float:
+    """By how many standard errors the mAP of a row's seeds on one test set is above chance.
 
     The standard error of a seed is that of its mean over queries, of several splits that of one split's mean, since
     splits share their persons; seeds are averaged.
     """
     gain = statistics.fmean(result.mAP - result.chance.mAP for result in results)
-    return gain <= 2 * statistics.fmean(_standard_error_of(result) for result in results)
+    error = statistics.fmean(_standard_error_of(result) for result in results)
+    if error == 0:
+        return math.copysign(math.inf, gain) if gain else 0.0
+    return gain / error
+
+
+def at_chance(results: Sequence[TestResult]) -> bool:
+    """Whether the mAP of a row's seeds on one test set is not above chance by two standard errors."""
+    return errors_above_chance(results) <= CHANCE_ERRORS
 
 
 def _standard_error_of(result: TestResult) -> float:
@@ -97,7 +109,7 @@ def _standard_error_of(result: TestResult) -> float:
 
 def _standard_error(values: Sequence[float]) -> float:
     # With a single query nothing can be told from chance.
-    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("inf")
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else math.inf
 
 
 def _percent(field: str) -> Callable[[Measurement, str], float | None]:

@@ -80,6 +80,8 @@ class Value:
     seeds_planned: int = 0
     published: float | None = None
     at_chance: bool | None = None
+    errors_above_chance: float | None = None
+    """Of mAP: by how many standard errors, over queries, it is above chance; mean of the seeds."""
     device: str = ""
     commit: str = ""
     left_out: str = ""

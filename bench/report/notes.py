@@ -82,6 +82,7 @@ def notes(board: Board) -> list[str]:
         lines += [_differences(trait, board, rows, f" ({train})") for trait in DATA_TRAITS]
         lines += [_test_data(board, rows, test) for test in board.asked_tests(train)]
     lines += [line for test in board.tests for line in (_splits(board, test), _left_out(board, test))]
+    lines.append(_nearest_to_chance(board))
     if any(record.provenance.dirty for row in board.rows for record in row.records):
         lines.append("Runs with uncommitted changes cannot be reproduced from their commit.")
     published = published_of(board.study)
@@ -169,6 +170,22 @@ def _left_out(board: Board, test: str) -> str:
             parts.insert(0, "cameras are unknown, so no image is left out for the query's camera")
         said.append("; ".join(parts) or "the query's own camera is left out as usual")
     return f"{set_title(test)}: {'; in other runs '.join(said)}."
+
+
+def _nearest_to_chance(board: Board) -> str:
+    """Which row learned least, on stand-in data, where presets are so short that one might not have learned at all."""
+    if board.setting.standin_text is None:
+        return ""
+    found = [
+        (errors, board.name_of(row), test)
+        for row in board.rows
+        for test in board.tests
+        if (errors := row.errors_above_chance(test)) is not None
+    ]
+    if not found:
+        return ""
+    errors, name, test = min(found)
+    return f"Nearest to chance: {name} on {set_title(test)}, whose mAP is {errors:.1f} standard errors above it."
 
 
 def _letters(board: Board) -> str:

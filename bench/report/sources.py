@@ -1,4 +1,4 @@
-"""What a report is drawn from: the records of runs, speed and shortlists that can be read, and those that cannot."""
+"""What a report is drawn from: records of runs with their epochs, of speed and shortlists; and what is unreadable."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bench.data import NAMES
 from bench.data.own_names import is_own
 from bench.data.sources import canonical
 from bench.errors import UserError
+from bench.journal.epochs import Epoch, read_epochs
 from bench.journal.reading import Unreadable
 from bench.journal.record import RECORD, Record, cell_folders, read_record
 from bench.journal.shortlists import ShortlistRecord, read_shortlists
@@ -23,12 +24,15 @@ class Sources:
     records: tuple[Record, ...]
     speed: tuple[PerfRecord, ...]
     shortlists: tuple[ShortlistRecord, ...]
+    epochs: dict[str, tuple[Epoch, ...]]
+    """What the runs noted of their epochs, by their cells."""
     unreadable: tuple[Unreadable, ...]
 
 
 def read_sources(results: Path, speed: bool, shortlists: bool) -> Sources:
     """The records below a results folder in the order of their names; those of speed and shortlists if asked for."""
     records: list[Record] = []
+    epochs: dict[str, tuple[Epoch, ...]] = {}
     unreadable: list[Unreadable] = []
     for folder in cell_folders(results):
         try:
@@ -36,6 +40,7 @@ def read_sources(results: Path, speed: bool, shortlists: bool) -> Sources:
             if record is not None:
                 _check_sets(folder / RECORD, record)
                 records.append(record)
+                epochs[record.cell] = read_epochs(folder)
         except Unreadable as fault:
             unreadable.append(fault)
     measured: list[PerfRecord] = []
@@ -48,7 +53,7 @@ def read_sources(results: Path, speed: bool, shortlists: bool) -> Sources:
         curves += read_shortlists(results, unreadable) if shortlists else []
     except Unreadable as fault:
         unreadable.append(fault)
-    return Sources(tuple(records), tuple(measured), tuple(curves), tuple(unreadable))
+    return Sources(tuple(records), tuple(measured), tuple(curves), epochs, tuple(unreadable))
 
 
 def _check_sets(path: Path, record: Record) -> None:

@@ -6,7 +6,7 @@ import json
 
 from bench.report import notes
 from bench.report.board import Board, Row, State
-from bench.report.columns import AVERAGES, EXTRA, MACC, PER_TEST, Quantity, Summary
+from bench.report.columns import AVERAGES, CHANCE_ERRORS, EXTRA, MACC, PER_TEST, Quantity, Summary
 from bench.report.model import Value
 
 
@@ -25,9 +25,9 @@ def accuracy_values(board: Board) -> list[Value]:
 
 def value_of(board: Board, row: Row, quantity: Quantity, test: str = "", state: State = "trained") -> Value:
     """A quantity of a row."""
-    chance = row.at_chance(test, state) if quantity.key == "mAP" and row.results(test, state) else None
+    errors = row.errors_above_chance(test, state) if quantity.key == "mAP" else None
     printed = row.published.value(quantity.key, test) if row.published and state == "trained" else None
-    return value_from(board, row, quantity, row.summary(quantity, test, state), test, state, printed, chance)
+    return value_from(board, row, quantity, row.summary(quantity, test, state), test, state, printed, errors)
 
 
 def value_from(
@@ -38,7 +38,7 @@ def value_from(
     test: str = "",
     state: State = "trained",
     printed: float | None = None,
-    chance: bool | None = None,
+    errors: float | None = None,
 ) -> Value:
     """What was measured and printed of a quantity."""
     if summary is not None:
@@ -69,7 +69,8 @@ def value_from(
         seeds=summary.count if summary else 0,
         seeds_planned=row.planned,
         published=printed,
-        at_chance=chance,
+        at_chance=None if errors is None else errors <= CHANCE_ERRORS,
+        errors_above_chance=errors,
         device="; ".join(dict.fromkeys(notes.device(record) for record in row.records)),
         commit="; ".join(dict.fromkeys(commits)),
         left_out="; or ".join(dict.fromkeys(rules)),

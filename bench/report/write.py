@@ -20,7 +20,9 @@ from bench.report.board import Board
 from bench.report.collect import collect, covered
 from bench.report.columns import EXTRA
 from bench.report.curves import CurvePoint, curve_points
+from bench.report.epochs import EpochPoint, Epochs, epoch_points
 from bench.report.layout import tables
+from bench.report.learning import LearningPoint, learning_points
 from bench.report.model import FORMATS, PICTURES, USUAL_FORMATS, Table
 from bench.report.page.make import PageContent, make_page
 from bench.report.page.options import PageOptions
@@ -104,10 +106,9 @@ def write_report(
     for table in [*(table for board in boards for table in made[board.slug]), *chain(*beside.values())]:
         files |= _table_files(table, wanted)
     if "csv" in wanted:
-        curves = [board for board in boards if board.study.layout == "curves"]
-        files |= {f"{board.slug}-curves.csv": _bytes(to_csv_lines(curve_points(board), CurvePoint)) for board in curves}
+        files |= _point_files(boards, sources.epochs)
     suffixes = [suffix for name in wanted for suffix in PICTURES.get(name, ())]
-    pictures, undrawn = _draw(boards, groups(sources.shortlists), suffixes)
+    pictures, undrawn = _draw(boards, sources.epochs, groups(sources.shortlists), suffixes)
     for drawn in pictures.values():
         files |= {name: content for name, content in drawn.items() if not name.endswith(PICTURES["html"])}
     passed_over = [*undrawn, *passed_over]
@@ -139,6 +140,18 @@ def _table_files(table: Table, wanted: Sequence[str]) -> dict[str, bytes]:
     return {f"{table.slug}{suffix}": _bytes(render(table)) for suffix, render in chosen}
 
 
+def _point_files(boards: Sequence[Board], epochs: Epochs) -> dict[str, bytes]:
+    """What the pictures of sweeps and of learning are drawn from."""
+    swept = {board.slug: curve_points(board) for board in boards if board.study.layout == "curves"}
+    looked_at = {board.slug: points for board in boards if (points := learning_points(board))}
+    learned = {board.slug: points for board in boards if (points := epoch_points(board, epochs))}
+    return {
+        **{f"{name}-curves.csv": _bytes(to_csv_lines(points, CurvePoint)) for name, points in swept.items()},
+        **{f"{name}-learning.csv": _bytes(to_csv_lines(points, LearningPoint)) for name, points in looked_at.items()},
+        **{f"{name}-epochs.csv": _bytes(to_csv_lines(points, EpochPoint)) for name, points in learned.items()},
+    }
+
+
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
@@ -168,14 +181,17 @@ def _beside(beside: Mapping[str, Sequence[Table]], briefly: bool, width: int | N
 
 
 def _draw(
-    boards: Sequence[Board], shortlists: Sequence[Sequence[ShortlistRecord]], suffixes: Sequence[str]
+    boards: Sequence[Board],
+    epochs: Epochs,
+    shortlists: Sequence[Sequence[ShortlistRecord]],
+    suffixes: Sequence[str],
 ) -> tuple[dict[str, dict[str, bytes]], list[str]]:
     """Each board's and shortlist's pictures by the name of their file, and what could not be drawn.
 
     That costs no table.
     """
     drawings: dict[str, Callable[[Sequence[str]], dict[str, bytes]]] = {
-        **{board.slug: partial(_board_pictures, board) for board in boards},
+        **{board.slug: partial(_board_pictures, board, epochs) for board in boards},
         **{slug(group): partial(_shortlist_pictures, group) for group in shortlists},
     }
     pictures: dict[str, dict[str, bytes]] = {}
@@ -190,11 +206,11 @@ def _draw(
     return pictures, faults
 
 
-def _board_pictures(board: Board, suffixes: Sequence[str]) -> dict[str, bytes]:
+def _board_pictures(board: Board, epochs: Epochs, suffixes: Sequence[str]) -> dict[str, bytes]:
     # Importing the plotting library takes seconds; tables alone should not wait for it.
     from bench.report.figures import draw
 
-    return draw(board, suffixes)
+    return draw(board, suffixes, epochs)
 
 
 def _shortlist_pictures(group: Sequence[ShortlistRecord], suffixes: Sequence[str]) -> dict[str, bytes]:

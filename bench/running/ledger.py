@@ -37,7 +37,7 @@ LEFT = ("preempted", "timed out", "requeued")
 
 @dataclass(frozen=True)
 class CellState:
-    """How far a cell is. `detail` is its place, `reason` why it ended early or waits again, `log` where to read on."""
+    """How far a cell is: its place, why it ended early or waits again (`reason`), and where to read more (`log`)."""
 
     kind: Kind
     detail: str = ""

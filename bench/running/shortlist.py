@@ -121,7 +121,8 @@ def _scores(scorer: Scorer, by: Vectors, advance: Callable[[int], object]) -> It
     """(first query, scores of the head, scores of the vectors), chunk by chunk."""
     for start, scores in scorer.chunks(advance=advance):
         vectors = by.query[start : start + len(scores)]
-        chosen = score_all(by.model.head, vectors, by.gallery, scorer.plan.block_bytes)
+        scoring = by.record.config.evaluation.scoring
+        chosen = score_all(by.model.head, vectors, by.gallery, scorer.plan.block_bytes, scoring=scoring)
         yield start, scores.numpy(), chosen.numpy()
 
 
@@ -174,18 +175,20 @@ class _Timed:
 
     def _search(self, row: int, length: int) -> None:
         by, model, budget = self._by, self._scorer.model, self._scorer.plan.block_bytes
+        scoring = self._scorer.settings.scoring
         total, held = len(self._scorer.gallery), len(self._kept)
         ours = self._query[row : row + 1]
         if length == total == held:
-            find_best(model.head, ours, self._kept, TOP, budget, model.device)
+            find_best(model.head, ours, self._kept, TOP, budget, model.device, scoring)
             return
         chosen = torch.arange(total)[None]
         if length < total:
             at = int(self._sample[row])
+            query, theirs = by.query[at : at + 1], by.record.config.evaluation.scoring
             head, device = by.model.head, by.model.device
-            chosen = find_best(head, by.query[at : at + 1], by.gallery, length or TOP, budget, device).position
+            chosen = find_best(head, query, by.gallery, length or TOP, budget, device, theirs).position
         if length:
-            find_best_among(model.head, ours, self._kept, chosen % held, TOP, budget, model.device)
+            find_best_among(model.head, ours, self._kept, chosen % held, TOP, budget, model.device, scoring)
 
     def _encoded(self, positions: NDArray[np.int64]) -> Repr:
         settings = self._scorer.settings

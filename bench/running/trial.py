@@ -35,7 +35,7 @@ class Footprint:
     exact_representations: bool
     pair_bytes: int
     training_bytes: int
-    """Of a training step's `encode` and `match`, as the head predicts it."""
+    """Of a training step's `encode` and `match`, as the head predicts it; 0 where it does not."""
 
     def bytes_per_image(self, scoring: Scoring) -> int:
         """What a representation takes where it is kept for scoring."""

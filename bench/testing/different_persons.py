@@ -35,4 +35,5 @@ def scores_of_different_persons(
     settings = config.evaluation
     ours = model.encode_all(images, np.asarray(dataset.sides[0])[query], settings.batch, settings.scoring)
     theirs = model.encode_all(images, gallery_positions(dataset, gallery), settings.batch, settings.scoring)
-    return score_all(model.head, ours, theirs, int(settings.memory_gib * 2**30) // 4).numpy()[different]
+    budget = int(settings.memory_gib * 2**30) // 4
+    return score_all(model.head, ours, theirs, budget, scoring=settings.scoring).numpy()[different]

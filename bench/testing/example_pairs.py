@@ -80,6 +80,7 @@ def _scores(
     gallery: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     settings = config.evaluation
-    ours = model.encode_all(images, np.asarray(dataset.sides[0])[query], settings.batch)
-    theirs = model.encode_all(images, gallery_positions(dataset, gallery), settings.batch)
-    return score_all(model.head, ours, theirs, int(settings.memory_gib * 2**30) // 4).numpy()
+    ours = model.encode_all(images, np.asarray(dataset.sides[0])[query], settings.batch, settings.scoring)
+    theirs = model.encode_all(images, gallery_positions(dataset, gallery), settings.batch, settings.scoring)
+    budget = int(settings.memory_gib * 2**30) // 4
+    return score_all(model.head, ours, theirs, budget, scoring=settings.scoring).numpy()

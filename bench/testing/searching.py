@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.config import Scoring
 from bench.testing.blocks import score_all
 from variants._base import Head, Repr
 
@@ -39,10 +40,12 @@ def gallery_blocks(gallery: Repr, device: torch.device, chosen: Tensor | None = 
 
 
 @torch.inference_mode()
-def find_best(head: Head, query: Repr, gallery: Repr, count: int, budget: int, device: torch.device) -> Found:
-    """The best `count` of the gallery, or all if there are fewer. `budget` is what `score_all` takes, in bytes."""
+def find_best(
+    head: Head, query: Repr, gallery: Repr, count: int, budget: int, device: torch.device, scoring: Scoring
+) -> Found:
+    """The best `count` of the gallery, or all if there are fewer. `budget` in bytes and `scoring` are `score_all`'s."""
     parts = [
-        _find_best(head, query[top : top + QUERIES].to(device), gallery, count, budget, device)
+        _find_best(head, query[top : top + QUERIES].to(device), gallery, count, budget, device, scoring)
         for top in range(0, len(query), QUERIES)
     ]
     return _join(parts)
@@ -50,12 +53,19 @@ def find_best(head: Head, query: Repr, gallery: Repr, count: int, budget: int, d
 
 @torch.inference_mode()
 def find_best_among(
-    head: Head, query: Repr, gallery: Repr, shortlist: Tensor, count: int, budget: int, device: torch.device
+    head: Head,
+    query: Repr,
+    gallery: Repr,
+    shortlist: Tensor,
+    count: int,
+    budget: int,
+    device: torch.device,
+    scoring: Scoring,
 ) -> Found:
     """The best `count` among the gallery images at `shortlist` [Q, n], a row of positions for each query."""
     parts = []
     for row, chosen in enumerate(shortlist.sort(dim=1).values):
-        found = _find_best(head, query[row : row + 1].to(device), gallery, count, budget, device, chosen)
+        found = _find_best(head, query[row : row + 1].to(device), gallery, count, budget, device, scoring, chosen)
         parts.append(Found(chosen[found.position], found.score))
     return _join(parts)
 
@@ -67,11 +77,12 @@ def _find_best(
     count: int,
     budget: int,
     device: torch.device,
+    scoring: Scoring,
     chosen: Tensor | None = None,
 ) -> Found:
     score, position = torch.empty(len(query), 0), torch.empty(len(query), 0, dtype=torch.int64)
     for left, block in gallery_blocks(gallery, device, chosen):
-        score = torch.cat((score, score_all(head, query, block, budget)), dim=1)
+        score = torch.cat((score, score_all(head, query, block, budget, scoring=scoring)), dim=1)
         here = torch.arange(left, left + len(block)).expand(len(query), -1)
         position = torch.cat((position, here), dim=1)
         # Stable, so that of equal scores the first stays first; `topk` promises no order of these.

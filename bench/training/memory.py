@@ -23,8 +23,8 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def predicted_training_bytes(config: CellConfig, head: str, device_kind: str) -> int:
     """The peak of a training step in bytes: weights, gradients, momentum, and what autograd keeps and passes on.
 
-    Counted on a step of tensors without values, in the run's precision; of heads that tell it themselves, what
-    `training_bytes` says. Beside it are workspaces of libraries, what an allocator holds unused, and on a CPU the
+    Counted on a step of tensors without values, in the run's precision; of heads whose `training_bytes` is not 0, that
+    stands for their part. Beside it are workspaces of libraries, what an allocator holds unused, and on a CPU the
     process itself. `head` is what `variants.build` takes, and its code is run in this process; `device_kind` is "cpu",
     "cuda" or "mps". Takes some seconds the first time. Raises whatever a head does with tensors that hold no values.
     """

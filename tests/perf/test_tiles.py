@@ -27,6 +27,8 @@ def test_sizes_are_doubled_while_time_lasts():
 
     assert [*tiles._grown(make, 3, 20, 2, 10.0, CPU)] == [3, 6, 12, 20] and made == [3, 3, 6, 12, 20]
     assert [*tiles._grown(make, 3, 20, 2, 0.0, CPU)] == [3]
+    made.clear()
+    assert [*tiles._grown(make, 3, 20, 2, 10.0, CPU, begun=True)] == made == [3, 6, 12, 20]
 
 
 def test_matching_grows_with_pairs_the_optimiser_with_nothing_and_the_rest_with_images():

@@ -54,7 +54,7 @@ def test_a_notebooks_settings_change_no_picture_and_stay(two_rows):
 
 
 def test_pictures_that_fail_cost_no_table(two_rows, monkeypatch, bench):
-    def fail(board, suffixes):
+    def fail(*_):
         raise RuntimeError("no\nfont")
 
     monkeypatch.setattr(figures, "draw", fail)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,9 +53,10 @@ class Day:
         self.starts: Any = shared.Value("i", 0)
         self.requeues: Any = shared.Value("i", 0)
         self.preempted: Any = shared.Value("d", 0.0)
+        self.writing = threading.Lock()
+        """Of the cell's process: held while a heartbeat is written and dated."""
         self.told = False
         """Of the cell's process: whether it was told to leave."""
-        self.looks: list[str] = []
 
     def moved(self, event: str, detail: str) -> None:
         """Called by the cell's process whenever it says what it does: a step is over."""
@@ -66,15 +68,16 @@ class Day:
         end = time.monotonic() + 20
         while read_heartbeat(self.folder).updated < self.now.value and time.monotonic() < end:
             time.sleep(0.001)
-        with (self.folder.parent.parent / "looks").open("a") as file:
+        with self.writing, (self.folder.parent.parent / "looks").open("a") as file:
             file.write(f"{self.look('RUNNING').kind}\n")
         self._act(self.now.value - self.start.value)
 
     def _act(self, elapsed: float) -> None:
         supervisor = os.getppid()
         if self.starts.value == DIES_IN and elapsed >= HOUR:
-            os.kill(supervisor, signal.SIGKILL)
-            os.kill(os.getpid(), signal.SIGKILL)
+            with self.writing:
+                os.kill(supervisor, signal.SIGKILL)
+                os.kill(os.getpid(), signal.SIGKILL)
         if self.told:
             return
         if self.starts.value == PREEMPTED_IN and elapsed >= HOUR:
@@ -126,8 +129,9 @@ def day(task, monkeypatch) -> Day:
     write_job(task.folder, Job(cluster="slurm", name="b-1", folder=str(task.results), submitted=found.begun - 60))
 
     def dated(folder: Path, value: heartbeat.Heartbeat) -> None:
-        write_heartbeat(folder, value)
-        os.utime(folder / HEARTBEAT, (found.now.value,) * 2)
+        with found.writing:
+            write_heartbeat(folder, value)
+            os.utime(folder / HEARTBEAT, (found.now.value,) * 2)
 
     clock = SimpleNamespace(time=lambda: found.now.value, monotonic=lambda: found.now.value)
     monkeypatch.setattr(pulse, "time", clock)

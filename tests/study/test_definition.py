@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from bench.starts import named
 from bench.study.definition import Study, load_preset, load_study, study_names
 from bench.study.plan import Cell, plan, request_key
 
@@ -65,7 +66,7 @@ def test_a_studys_recipe_comes_before_a_presets_and_a_rows_after_it():
     assert (mobile.backbone.arch, mobile.backbone.cut) == ("mobilenet_v2", "features.13")
     tiny = next(cell for cell in cells("tabled", "tiny") if "ResNet-50" in cell.label).config
     assert tiny.training.epochs == load_preset("tiny").recipe["training"]["epochs"]
-    assert tiny.backbone.arch == "resnet50" and tiny.backbone.weights is None
+    assert tiny.backbone.arch == "resnet50" and tiny.backbone.weights == named("standin_tiny")
 
 
 def test_a_study_names_its_test_sets_where_they_are_not_the_usual_ones():

@@ -64,13 +64,14 @@ def test_nothing_is_computed_twice_when_all_pairs_fit(monkeypatch):
 
 PEAK = """
 import torch
+from bench.computing import compute_as_runs_do
 from bench.stopwatch import peak_bytes, reset_peak
 from variants import _pairs, build
-torch.set_num_threads(1)
+device = torch.device("cpu")
+compute_as_runs_do(device, 1)
 _pairs.TRAINING_BLOCK_BYTES = 64 * 2**20
 head = build(name, (64, 8, 4), feedforward=128, layers=2).train()
 found = head.encode(torch.randn(images, 64, 8, 4))
-device = torch.device("cpu")
 reset_peak(device)
 before = peak_bytes(device)
 head.match(found, found).sigmoid().sum().backward()
@@ -90,20 +91,20 @@ def test_the_peak_does_not_grow_with_the_number_of_pairs(name):
 
 STEP = """
 import torch
+from bench.computing import compute_as_runs_do
 from bench.stopwatch import peak_bytes, reset_peak
 from variants import _pairs, build
-from variants.kernels import give_back_freed_memory
+device = torch.device("cpu")
+compute_as_runs_do(device, 1)
 images, width, feedforward, layers, height, block = sizes
 _pairs.TRAINING_BLOCK_BYTES = block
 head = build(name, (width, height, height // 3), feedforward=feedforward, layers=layers).train()
 maps = torch.randn(images, width, height, height // 3)
-device = torch.device("cpu")
 def step(count):
     found = head.encode(maps[:count])
     head.match(found, found).sigmoid().sum().backward()
     head.zero_grad()
 step(2)
-give_back_freed_memory()
 reset_peak(device)
 before = peak_bytes(device)
 step(images)

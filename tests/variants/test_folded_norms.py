@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from variants.kernels import normed_linear, normed_mlp
+from variants.kernels import Mlp, normed_linear, normed_mlps
 
 SHAPE = (5, 4, 2, 6)
 
@@ -50,7 +50,8 @@ def test_gradients_are_those_of_finite_differences(training, counted):
     first = nn.Linear(6, 3).double()
     counts = torch.randint(1, 3, (9,)) if counted else None
     rows = torch.randn(9, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: normed_mlp(x, counts, norm, first, second, last), rows)
+    mlp = Mlp(norm, first, second, last)
+    assert torch.autograd.gradcheck(lambda x: next(normed_mlps([x], counts, [mlp])), rows)
     assert torch.autograd.gradcheck(lambda x: normed_linear(x, norm, linear), rows)
 
 
@@ -89,9 +90,9 @@ def test_a_mean_far_from_zero_costs_no_digits(training):
     exact = copy.deepcopy(parts).double()
     with torch.no_grad():
         expected = exact[3](exact[2](exact[1](exact[0](rows.double()[:, None])[:, 0])).relu())
-        found = normed_mlp(rows, None, *copy.deepcopy(parts))
+        found = next(normed_mlps([rows], None, [Mlp(*copy.deepcopy(parts))]))
         with torch.autocast("cpu", torch.bfloat16):
-            rough = normed_mlp(rows, None, *parts)
+            rough = next(normed_mlps([rows], None, [Mlp(*parts)]))
     spread = expected.std()
     assert (found - expected).abs().max() < 3e-5 * spread
     assert (rough - expected).abs().max() < 0.05 * spread

@@ -38,6 +38,15 @@ def test_kernels_read_and_write_their_tensors_once(device):
     assert counted.bytes == 4 * (54 + 48 + 24 + 48)
 
 
+def test_lists_of_tensors_are_taken_together_where_they_are_alike(device):
+    many = [torch.empty(size, device=device) for size in (4, 6, 8)]
+    rows, halves = [x.expand(2, -1) for x in many], [x.half() for x in many]
+    for others, launches in ((2.0, 1), (many, 1), (rows, 3), (halves, 3)):
+        with Launches() as counted:
+            torch._foreach_mul(many, others)
+        assert counted.launches == launches
+
+
 def test_backward_passes_are_counted():
     weight, x = torch.empty(5, 3, device="meta", requires_grad=True), torch.empty(7, 3, device="meta")
     with Launches() as counted:

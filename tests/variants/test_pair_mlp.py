@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from variants import build
 from variants._base import Repr
-from variants.kernels import mlp, normed_mlp
+from variants.kernels import Mlp, mlp, normed_mlps
 
 
 def layers(dtype: torch.dtype) -> nn.ModuleList:
@@ -28,6 +28,10 @@ def as_modules(rows: Tensor, parts: nn.ModuleList) -> Tensor:
     return parts[3](parts[2](parts[1](parts[0](rows[:, None])[:, 0])).relu())
 
 
+def in_blocks(rows: Tensor, parts: nn.ModuleList, counts: Tensor | None = None) -> Tensor:
+    return next(normed_mlps([rows], counts, [Mlp(*parts)]))
+
+
 def results(function, rows: Tensor, parts: nn.ModuleList) -> list[Tensor]:
     """Output, gradients of rows and of all parameters, and the norm's buffers afterwards."""
     rows = rows.clone().requires_grad_()
@@ -43,7 +47,7 @@ def test_blocks_give_the_numbers_of_the_modules(training, count, monkeypatch):
     parts = layers(torch.float64).train(training)
     twins = copy.deepcopy(parts)
     rows = 3 + torch.randn(count, 7, dtype=torch.float64)
-    ours = results(lambda x: normed_mlp(x, None, *parts), rows, parts)
+    ours = results(lambda x: in_blocks(x, parts), rows, parts)
     theirs = results(lambda x: as_modules(x, twins), rows, twins)
     for found, expected in zip(ours, theirs, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
@@ -57,7 +61,7 @@ def test_without_a_momentum_statistics_are_the_mean_over_batches():
         norm.reset_running_stats()
     for _ in range(3):
         rows = torch.randn(9, 7, dtype=torch.float64)
-        normed_mlp(rows, None, *parts), as_modules(rows, twins)
+        in_blocks(rows, parts), as_modules(rows, twins)
     for found, expected in zip(parts[1].buffers(), twins[1].buffers(), strict=True):
         torch.testing.assert_close(found, expected)
 
@@ -67,15 +71,15 @@ def test_counts_stand_for_repeated_rows():
     twins = copy.deepcopy(parts)
     rows = torch.randn(30, 7, dtype=torch.float64)
     counts = torch.randint(1, 4, (30,))
-    ours = results(lambda x: normed_mlp(x, counts, *parts).repeat_interleave(counts, dim=0), rows, parts)
-    theirs = results(lambda x: normed_mlp(x.repeat_interleave(counts, dim=0), None, *twins), rows, twins)
+    ours = results(lambda x: in_blocks(x, parts, counts).repeat_interleave(counts, dim=0), rows, parts)
+    theirs = results(lambda x: in_blocks(x.repeat_interleave(counts, dim=0), twins), rows, twins)
     for found, expected in zip(ours, theirs, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_one_row_has_no_batch_statistics():
     with pytest.raises(ValueError, match="more than one row"):
-        normed_mlp(torch.zeros(1, 7), None, *layers(torch.float32))
+        in_blocks(torch.zeros(1, 7), layers(torch.float32))
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
