@@ -32,12 +32,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             "bench plan --preset demo",
             "bench plan --study table1 --variants TransMatcher --train msmt --seeds 1",
             "bench plan --set training.precision=bf16 --device cuda",
+            "bench plan --study table1 --resource-lines",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_selection(parser)
     add_places(parser)
     add_tests(parser)
+    parser.add_argument(
+        "--resource-lines",
+        action="store_true",
+        help="print lines for `bench run --cluster slurm --resources FILE` as well; run it in a job on such a node",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.report.forecast import forecast_table
     from bench.report.render import notes_text, to_text
     from bench.running.devices import devices_at_hand
+    from bench.running.fitting import commented, predicted
 
     selection = read_selection(arguments)
     devices = devices_at_hand(arguments.device)
@@ -60,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     table = forecast_table(f"{study_name(arguments.study)}{preset}", found, where, on_gpu)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(to_text(table, width), notes_text(table, width), sep="\n")
+    if arguments.resource_lines:
+        print("", *commented(predicted(found, on_gpu)), sep="\n")
     return 1 if any(item.note for item in found) else 0
 
 
@@ -119,7 +128,6 @@ def _measure(left: list[Load], device: str) -> dict[str, Tiles]:
 
 def _key(load: Load) -> str:
     """Of all that decides how long a step and a tile of a test take."""
-    longer = {"training": {"epochs", "steps_per_epoch", "decay_after", "sampled_persons"}}
-    longer["training"] |= {"held_out_persons", "held_out_every"}
+    longer = {"training": {"epochs", "steps_per_epoch", "decay_after", "sampled_persons", "held_out_persons"}}
     kept = load.config.model_dump_json(exclude={"train": True, "seed": True, **longer})
     return f"{load.cell.head_path} {kept}"

@@ -8,7 +8,7 @@ from bench.commands.common import Selection
 from bench.errors import UserError
 from bench.journal.reading import told
 from bench.progress import sentence
-from bench.running.fitting import REASONS, lines_for
+from bench.running.fitting import commented
 from bench.running.ledger import CellState, Ledger
 from bench.running.spent import Spent, slurm_jobs, spent_by
 from bench.study.plan import Cell
@@ -34,15 +34,8 @@ def render_usage(selection: Selection, cells: Sequence[tuple[Cell, CellState]], 
     heads = {head: runs for head, runs in heads.items() if runs}
     lines = [selection.study.title, str(results)]
     lines += _table(heads) if heads else ["no run has said yet what it takes"]
-    if fitting := lines_for(heads):
-        reasons = (f"#   {reason}" for reason in REASONS)
-        lines += [
-            "",
-            "# would have been enough, rounded up; for a file to give as --resources FILE:",
-            *reasons,
-            *fitting,
-            "",
-        ]
+    if fitting := commented(heads):
+        lines += ["", *fitting, ""]
     return "\n".join([*lines, *notes, *told(book.faults.values())])
 
 
@@ -56,6 +49,8 @@ def _table(heads: Mapping[str, Sequence[Spent]]) -> list[str]:
     runs = [run for chosen in heads.values() for run in chosen]
     if any(run.lower_bound for run in runs):
         lines.append(">: of runs of an earlier version, which timed their phases alone and measured less")
+    if any(run.by_samples for run in runs):
+        lines.append("~: the largest of SLURM's samples, which may count twice what the processes of a job share")
     if any(run.gpu_busy is None and run.gpu_most_busy is not None for run in runs):
         lines.append("<: the largest of SLURM's samples, since there is no mean")
     return lines
@@ -70,7 +65,7 @@ def _entries(runs: Sequence[Spent]) -> tuple[str, ...]:
     return (
         f"{bound}{_clock(seconds)}",
         _clock(_most(run.asked_seconds for run in runs)),
-        _size(_most(run.host_bytes for run in runs)),
+        f"{'~' if any(run.by_samples for run in runs) else ''}{_size(_most(run.host_bytes for run in runs))}",
         _size(_most(run.asked_host_bytes for run in runs)),
         _size(_most(run.gpu_bytes for run in runs)),
         _size(_most(run.gpu_total_bytes for run in runs)),

@@ -1,12 +1,16 @@
-"""What runs of a head should ask for, by what runs of it took: lines for a file of resources."""
+"""What runs of a head should ask for, by what runs of it took or are predicted to: lines for a file of resources."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from bench.running.amounts import GIB, memory_step, time_step
 from bench.running.spent import Spent
+
+if TYPE_CHECKING:
+    from bench.running.forecast import Forecast
 
 TIME_MARGIN = 1.5
 """Of a time limit over the longest run: nodes differ, and what is cut off waits in the queue once more."""
@@ -18,7 +22,7 @@ CPU_MARGIN = 2.0
 """Of CPUs over those that were busy on average: images are decoded and ranks are counted in bursts."""
 
 REASONS = (
-    "half as much time again as the longest finished run, since nodes differ and what is cut off waits once more",
+    "half as much time again as the longest run, since nodes differ and what is cut off waits once more",
     "a quarter more memory than the most, and half a GiB for the job's own process, since what takes more is killed",
     "twice the CPUs that were busy on average, since they are busy in bursts; without a GPU none are named, since "
     "their number is in a run's id",
@@ -45,8 +49,26 @@ def fitting(runs: Sequence[Spent]) -> dict[str, str]:
     return found
 
 
-def lines_for(heads: Mapping[str, Sequence[Spent]]) -> list[str]:
-    """Lines of a file for `bench run --resources`, one for each head of which enough is known; [] if there is none."""
+def predicted(forecasts: Sequence[Forecast], on_gpu: bool) -> dict[str, list[Spent]]:
+    """What whole runs are predicted to take, by head, as if they had; those that could not be measured are left out."""
+    heads: dict[str, list[Spent]] = {}
+    for item in forecasts:
+        if not item.note:
+            spent = Spent(
+                done=True,
+                seconds=item.training + sum(item.tests.values()),
+                host_bytes=item.host_bytes,
+                gpu_bytes=item.device_bytes if on_gpu else None,
+            )
+            heads.setdefault(item.load.cell.config.head, []).append(spent)
+    return heads
+
+
+def commented(heads: Mapping[str, Sequence[Spent]]) -> list[str]:
+    """Lines of a file for `bench run --resources`, one for each head of which enough is known; [] if there is none.
+
+    They begin with what the margins are, and why.
+    """
     lines = []
     for head, runs in heads.items():
         if not (values := fitting(runs)):
@@ -54,4 +76,5 @@ def lines_for(heads: Mapping[str, Sequence[Spent]]) -> list[str]:
         held = [run.gpu_bytes for run in runs if run.gpu_bytes is not None]
         card = f"  # on a GPU of {memory_step(MEMORY_MARGIN * max(held) + JOB_BYTES)} or more" if held else ""
         lines.append(f"  {head}: {{{', '.join(f'{key}: {value}' for key, value in values.items())}}}{card}")
-    return ["heads:", *lines] if lines else []
+    told = ("# enough, rounded up; for a file to give as --resources FILE:", *(f"#   {reason}" for reason in REASONS))
+    return [*told, "heads:", *lines] if lines else []

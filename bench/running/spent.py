@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.journal.heartbeat import read_heartbeat
 from bench.journal.reading import Unreadable
 from bench.journal.record import Record, read_record
+from bench.journal.starts import read_starts
 from bench.journal.usage import Usage
 from bench.running.jobs import Accounted, Job, JobPlace
 from bench.running.ledger import CellState
@@ -22,19 +23,21 @@ class Spent:
 
     done: bool
     seconds: float
-    lower_bound: bool
+    lower_bound: bool = False
     """Whether `seconds` are those of its timed phases alone, as runs of earlier versions have them."""
-    cpu_seconds: float | None
-    host_bytes: int | None
-    gpu_bytes: int | None
-    gpu_total_bytes: int | None
-    gpu_busy: float | None
+    cpu_seconds: float | None = None
+    host_bytes: int | None = None
+    by_samples: bool = False
+    """Whether `host_bytes` are the cluster's samples, which may count twice what a job's processes share."""
+    gpu_bytes: int | None = None
+    gpu_total_bytes: int | None = None
+    gpu_busy: float | None = None
     """The mean share in which the GPU computed; `gpu_most_busy` the largest sample, where there is no mean."""
-    gpu_most_busy: float | None
-    cpus: int | None
+    gpu_most_busy: float | None = None
+    cpus: int | None = None
     """That it had."""
-    asked_seconds: float | None
-    asked_host_bytes: int | None
+    asked_seconds: float | None = None
+    asked_host_bytes: int | None = None
 
 
 def spent_by(
@@ -74,19 +77,26 @@ def _own(folder: Path) -> tuple[Usage | None, Record | None]:
 
 def _spent(state: CellState, seconds: float, own: Usage | None, old: Accounted, account: Accounted) -> Spent:
     asked = state.job.asked if state.job is not None else None
+    # Each start of a run that was killed for memory asks for more than the one before; it had held all that it had.
+    starts = read_starts(state.folder)
+    granted = [start.memory_bytes for start in starts[-1:]]
+    too_little = [start.memory_bytes for start in starts if start.how == "memory"]
+    asked_bytes = asked.host_bytes if asked is not None else account.asked_host_bytes
+    held = _most(own.host_bytes if own is not None else old.host_bytes, *too_little)
     return Spent(
         done=state.kind == "done",
         seconds=seconds,
         lower_bound=own is None and account.seconds is None,
         cpu_seconds=own.cpu_seconds if own is not None else account.cpu_seconds,
-        host_bytes=_most(own.host_bytes if own is not None else old.host_bytes, account.host_bytes),
+        host_bytes=_most(held, account.host_bytes),
+        by_samples=(account.host_bytes or 0) > (held or 0),
         gpu_bytes=_most(own.gpu_bytes if own is not None else old.gpu_bytes, account.gpu_bytes),
         gpu_total_bytes=own.gpu_total_bytes if own is not None else None,
         gpu_busy=own.gpu_busy if own is not None else None,
         gpu_most_busy=account.gpu_most_busy,
         cpus=asked.cpus if asked is not None else account.cpus or (own.cpus if own is not None else None),
         asked_seconds=asked.seconds if asked is not None else account.asked_seconds,
-        asked_host_bytes=asked.host_bytes if asked is not None else account.asked_host_bytes,
+        asked_host_bytes=_most(asked_bytes, *granted),
     )
 
 

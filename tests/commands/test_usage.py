@@ -10,7 +10,9 @@ from called import called
 from made_up_runs import both, cells, run
 
 from bench.journal.heartbeat import Heartbeat, record_stamp, write_heartbeat
+from bench.journal.starts import Start, add_start, end_start
 from bench.journal.usage import Usage
+from bench.perf.tiles import Tiles
 from bench.running.amounts import GIB, memory_step, time_step
 from bench.running.fitting import CPU_MARGIN, JOB_BYTES, MEMORY_MARGIN, REASONS, TIME_MARGIN
 from bench.running.jobs import Asked, Job, write_job
@@ -70,8 +72,8 @@ def test_slurms_accounts_win_where_they_say_more(bench, two_runs, played_slurm):
     """A container that takes an hour to be pulled is in the job's time, and what it holds in the job's memory."""
     played_slurm(sacct="echo 'b-1|7_0|14400|04:00:00||1-00:00:00|12G|8|'; echo 'python|7_0.0|14400|01:00:00|9G|||8|'")
     found = usage_of(bench, two_runs)
-    assert holds(found.out, "transmatcher 2 4:00:00 24:00:00 9.0 GiB 12.0 GiB")
-    assert "SLURM's accounts" not in found.out
+    assert holds(found.out, "transmatcher 2 4:00:00 24:00:00 ~9.0 GiB 12.0 GiB")
+    assert "SLURM's accounts" not in found.out and "~: the largest of SLURM's samples" in found.out
 
 
 def test_the_lines_would_have_fitted_and_can_be_pasted(bench, two_runs, played_slurm, tmp_path):
@@ -125,13 +127,24 @@ def test_of_a_failed_run_memory_counts_and_time_does_not(bench, two_runs, played
     assert 'transmatcher: {time: "6:00:00", memory: 16G, cpus: 3}' in out
 
 
+def test_a_run_that_was_killed_for_memory_had_held_all_that_it_had(bench, two_runs, played_slurm):
+    """Its second start asked for more, and ended well."""
+    played_slurm(sacct="true")
+    folder = next((two_runs / "runs").iterdir())
+    for job, memory, how in (("7", 12, "memory"), ("7", 18, "done")):
+        add_start(folder, Start(job=job, node="n1", began=1e9, memory_bytes=memory * GIB))
+        end_start(folder, how)
+    out = usage_of(bench, two_runs).out
+    assert holds(out, "transmatcher 2 3:00:00 24:00:00 12.0 GiB 18.0 GiB") and "memory: 16G" in out
+
+
 def test_only_slurm_saw_the_gpu(bench, tmp_path, played_slurm):
     played_slurm(sacct="echo 'b-1|7_0|7200|02:00:00||1-00:00:00|12G|8|'; echo "
                  "'python|7_0.0|7200|01:00:00|5G|||8|gres/gpumem=20G,gres/gpuutil=88'")  # fmt: skip
     folder = tmp_path / "runs" / run(tmp_path, cells("TransMatcher")[0], TABLE).cell
     give_job(folder, 0, None)
     found = usage_of(bench, tmp_path)
-    assert holds(found.out, "transmatcher 1 2:00:00 24:00:00 5.0 GiB 12.0 GiB 20.0 GiB - <88% 1.0 8")
+    assert holds(found.out, "transmatcher 1 2:00:00 24:00:00 ~5.0 GiB 12.0 GiB 20.0 GiB - <88% 1.0 8")
     assert "<: the largest of SLURM's samples" in found.out
 
 
@@ -156,3 +169,19 @@ def test_time_limits_are_round_and_long_enough(seconds, limit):
 )
 def test_memory_is_a_round_amount_that_is_enough(size, amount):
     assert memory_step(size) == amount
+
+
+def test_a_plan_gives_lines_too(bench, tmp_path, monkeypatch):
+    """Of a node on which it was given: the longest run of a head over all training sets."""
+    tiles = Tiles(
+        batch=8, timed=8, step=0.5, image=0.01, pair=1e-9, ranked={24: 1e-3, 27: 1e-3, 5332: 0.1, 15913: 0.1},
+        training_bytes=5 * GIB, testing_bytes=GIB, host_bytes=GIB, state_bytes=1, momentum_bytes=1,
+        bytes_per_image=64, pair_bytes=8,
+    )  # fmt: skip
+    monkeypatch.setattr("bench.perf.tiles.measure_tiles", lambda *arguments: tiles)
+    words = ("--study", "table2", "--variants", "ViT", "--results", tmp_path, "--data-dir", tmp_path, "--device", "cpu")
+    plain, found = bench("plan", *words).out, bench("plan", *words, "--resource-lines").out
+    assert "heads:" not in plain and found.startswith(plain.rstrip("\n"))
+    [line] = [line for line in found.splitlines() if line.startswith("  vit: ")]
+    # 15 epochs of 1,041 steps are 2.2 h; images are encoded in tests and before each epoch.
+    assert line == '  vit: {time: "4:00:00", memory: 8G}'

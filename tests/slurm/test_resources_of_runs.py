@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from called import called
+from places import ROOT
 from waiting import wait_for
 
 from bench.errors import UserError
@@ -225,3 +227,14 @@ def test_nothing_is_made_up_of_other_nodes_and_other_runs(after_one, submit, oth
 def test_a_run_that_was_tested_on_less_says_nothing_of_one_that_is_tested_on_more(after_one, submit):
     took(after_one, 60.0, ("cuhk03",))
     assert "not predicted here" in submit("--dry-run", "--resource", "partition=fast").out
+
+
+def test_the_files_of_the_clusters_page_are_taken(submit, played_slurm, tmp_path):
+    played_slurm()
+    blocks = re.findall(r"(?s)```yaml\n(.*?)```", (ROOT / "docs" / "clusters.md").read_text())
+    assert len(blocks) == 2
+    for number, block in enumerate(blocks):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(block)
+        found = submit("--dry-run", "--resources", file, seeds="1")
+        assert found.code == 0, found.err
