@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.journal.measures import CLIP_GROUPS, Look
 from bench.report.board import Board
@@ -43,6 +44,10 @@ def draw_learning(board: Board) -> Figure | None:
     for clip in {item.row.config.training.clip for item in shown if item.row.config} - {None}:
         norms.axhline(clip, color=GREY, linestyle=":", label="clipped above")
     norms.set_yscale("log")
+    # Labels of its own: those of a logarithmic axis are formulas, which pictures of boards do not set.
+    norms.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    norms.yaxis.set_major_formatter("{x:g}")
+    norms.yaxis.set_minor_formatter(NullFormatter())
     for axes, label in (
         (accuracy, "mAP on held-out training persons (%)"),
         (hits, "queries of a batch that are found (%)"),

@@ -76,6 +76,8 @@ def test_the_picture_has_a_line_for_each_row_chance_and_where_gradients_are_clip
     assert [*accuracy.lines[0].get_ydata()] == pytest.approx([5, 15])
     assert [*accuracy.lines[2].get_ydata()] == pytest.approx([2, 2])
     assert [*norms.lines[-1].get_ydata()] == [4, 4]
+    labels = [label.get_text() for label in norms.get_yticklabels(which="both")]
+    assert {"2", "5"} <= {*labels} and not any("$" in label for label in labels)
     [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()][:2] == ["ViT", "cosine"]
 
