@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-TRAINS = {"msmt": ("table2-demo", "MSMT17"), "market": ("table2-market-demo", "Market-1501")}
-"""By training set: how the files of its table begin, and its title."""
-DATA = "standin-demo-seed-0"
+TRAINS = {"msmt": "MSMT17", "market": "Market-1501"}
+"""What was trained on, with its title."""
+FILES = "single_source-demo-standin-demo-seed-0"
+"""How the names of the files begin that hold all nine rows of both."""
 FEWEST_ERRORS = 4
 """Standard errors above chance that every row is to reach on every test set."""
 BELOW = ("ViT", "Transformer", "Transformer-Cat", "Transformer-Cross")
@@ -27,9 +28,10 @@ class Claim:
 
 
 def lines_of(folder: Path, train: str, kind: str) -> list[dict[str, str]]:
-    """The lines of one of the study's files of values: accuracy, differences or epochs."""
-    path = folder / f"{TRAINS[train][0]}-{DATA}-{kind}.csv"
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    """The lines of one training set in one of the study's files of values: accuracy, differences or epochs."""
+    text = (folder / f"{FILES}-{kind}.csv").read_text(encoding="utf-8")
+    lines = [line for line in csv.DictReader(text.splitlines()) if line["train"] == train]
+    return [line for line in lines if line.get("other_train", train) == train]
 
 
 def claims(folder: Path, trains: Iterable[str] = TRAINS) -> list[Claim]:
@@ -42,7 +44,7 @@ def claims(folder: Path, trains: Iterable[str] = TRAINS) -> list[Claim]:
 def table(folder: Path, trains: Iterable[str] = TRAINS) -> str:
     """The claims in Markdown."""
     rows = [
-        f"| {TRAINS[claim.train][1]} | {claim.text} | {claim.measured} | {'yes' if claim.holds else 'no'} |"
+        f"| {TRAINS[claim.train]} | {claim.text} | {claim.measured} | {'yes' if claim.holds else 'no'} |"
         for claim in claims(folder, trains)
     ]
     return "\n".join(["| trained on | claim | measured | holds |", "|---|---|---|---|", *rows])
