@@ -63,7 +63,9 @@ def ends(jobs: Sequence[Job]) -> dict[JobPlace, str]:
         found |= _accounts(f"--starttime={since}", f"--name={','.join(numbered)}", f"--jobs={','.join(numbers)}")
     if unnumbered:
         found |= _accounts(f"--starttime={since}", f"--name={','.join(unnumbered)}")
-    return found
+    # An array that was cancelled as soon as it was there is told as one job.
+    ended = {job.place: found.get(job.place) or found.get((job.name, None)) for job in jobs}
+    return {place: state for place, state in ended.items() if state is not None}
 
 
 def _accounts(*which: str) -> dict[JobPlace, str]:

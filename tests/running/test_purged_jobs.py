@@ -120,12 +120,13 @@ def test_accounts_are_asked_only_for_jobs_that_no_record_has_outlived(folder):
 
 @pytest.mark.parametrize(
     ("identity", "indices"),
-    [("7", {None}), ("7_4", {4}), ("7_[0-2]", {0, 1, 2}), ("7_[1,3-4,8%2]", {1, 3, 4, 8}), ("7_odd", {None})],
+    [("7", {0, 1, 2, 3}), ("7_3", {3}), ("7_[0-2]", {0, 1, 2}), ("7_[0,2-3,8%2]", {0, 2, 3}), ("7_odd", {0, 1, 2, 3})],
 )
 def test_jobs_of_an_array_that_never_began_are_one_line_in_the_accounts(played_slurm, identity, indices):
+    """Without a place it stands for them all: they were cancelled as soon as they were there."""
     played_slurm(sacct=f"echo 'b-1|{identity}|CANCELLED by 0'")
-    job = Job(cluster="slurm", name="b-1", folder="", submitted=time.time())
-    assert ends([job]) == {("b-1", index): "CANCELLED by 0" for index in indices}
+    jobs = [Job(cluster="slurm", name="b-1", index=index, folder="", submitted=time.time()) for index in range(4)]
+    assert ends(jobs) == {("b-1", index): "CANCELLED by 0" for index in indices}
 
 
 def test_accounts_are_asked_by_number_since_a_time_alone_leaves_out_what_never_began(played_slurm, tmp_path):
