@@ -57,11 +57,11 @@ def table(folder: Path, trains: Iterable[str] = TRAINS) -> str:
 def parts(folder: Path) -> str:
     """Table 3's rows in Markdown: mAcc with its spread over the seeds, and the paper's."""
     text = (folder / f"{PARTS}-accuracy.csv").read_text(encoding="utf-8")
-    rows = [
-        f"| {line['method'].removeprefix(CELL)} | {float(line['mean']):.1f} ±{float(line['spread']):.1f} | {line['published']} |"
-        for line in csv.DictReader(text.splitlines())
-        if line["quantity"] == "mAcc" and line["seeds"] == "4"
-    ]
+    rows = []
+    for line in csv.DictReader(text.splitlines()):
+        if line["quantity"] == "mAcc" and line["seeds"] == "4":
+            mean, spread = float(line["mean"]), float(line["spread"])
+            rows.append(f"| {line['method'].removeprefix(CELL)} | {mean:.1f} ±{spread:.1f} | {line['published']} |")
     return "\n".join(["| row | measured | paper |", "|---|---|---|", *rows])
 
 
