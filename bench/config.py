@@ -124,6 +124,9 @@ class Training(Settings):
     held_out_persons: int | None = Field(None, ge=2, le=100_000_000)
     """Persons of the training set, the same for all seeds, that are not trained on; a run is tested on them alone if no
     other test sets are asked for. To choose options by. None: nobody [P]."""
+    held_out_every: int | None = Field(None, ge=1, le=100_000_000)
+    """Steps from one look at the learning to the next: a test on the persons held out, and the gradient norms since.
+    It changes no weight and costs the time of its tests. None: no looks [P]."""
     lr: float = Field(0.005, gt=0)
     backbone_lr: float = Field(0.0005, gt=0)
     """Learning rate of the layers that start from weights; from scratch `lr` holds for all."""
@@ -219,6 +222,10 @@ class CellConfig(Recipe):
             )
         if self.training.augmentation.jitter_low > self.training.augmentation.jitter_high:
             raise ValueError("training.augmentation.jitter_low is above jitter_high")
+        if self.training.held_out_every is not None and self.training.held_out_persons is None:
+            raise ValueError(
+                "training.held_out_every tests on persons held out: say how many, as in training.held_out_persons=40"
+            )
         return self
 
 

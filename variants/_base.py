@@ -130,6 +130,10 @@ class Head(nn.Module):
     offers_local_matches: ClassVar[bool] = False
     """Whether `local_matches` tells which positions of two images were matched."""
 
+    later_options: ClassVar[tuple[str, ...]] = ()
+    """Options that are younger than runs of the present `numerics`, written out. At its default such an option is no
+    part of a run's configuration, so that runs from before it keep their names."""
+
     published_options: ClassVar[Mapping[str, bool | int | float | str | None]] = {}
     """The options, where they are not the defaults, under which published weights mean what they meant."""
 

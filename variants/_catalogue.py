@@ -31,7 +31,7 @@ class HeadInfo:
     `options` maps each keyword-only argument of the head's constructor to its default. `digest` is the SHA-256 of
     the source for heads from outside this package, whose author may not raise `numerics`; "" for built-in heads.
     `source` is the text that the digest was taken of, and `module` the name under which an installed package imports
-    the head; both are "" where they do not apply.
+    the head; both are "" where they do not apply. `later` holds the head's `later_options`.
     """
 
     name: str
@@ -43,6 +43,11 @@ class HeadInfo:
     digest: str = ""
     source: str = field(default="", repr=False)
     module: str = ""
+    later: tuple[str, ...] = ()
+
+    def identifying(self, options: dict[str, Option]) -> dict[str, Option]:
+        """The options that are part of a run's identity: all but the later ones at their defaults."""
+        return {key: value for key, value in options.items() if key not in self.later or value != self.options[key]}
 
 
 def built_in_names() -> list[str]:
@@ -122,7 +127,10 @@ def _read(path: Path, name: str) -> tuple[ast.Module, HeadInfo]:
     if options is None:
         options = inherited.options if inherited else {}
     numerics = _numerics(head, path) or (inherited.numerics if inherited else 1)
-    return module, HeadInfo(name, head.name, summary, options, numerics, path, source=source)
+    later = _later_options(head, path, options)
+    if later is None:
+        later = inherited.later if inherited else ()
+    return module, HeadInfo(name, head.name, summary, options, numerics, path, source=source, later=later)
 
 
 def _parse(path: Path) -> tuple[str, ast.Module]:
@@ -177,11 +185,33 @@ def _options(head: ast.ClassDef, path: Path) -> dict[str, Option] | None:
 
 def _numerics(head: ast.ClassDef, path: Path) -> int | None:
     """The head's own `numerics`; None if it says nothing of it."""
+    node = _declared(head, "numerics")
+    if node is None:
+        return None
+    value = node.value if isinstance(node, ast.Constant) else None
+    if type(value) is not int or value < 1:
+        raise HeadError(f"{path}: `numerics` must be a whole number from 1, written out")
+    return value
+
+
+def _later_options(head: ast.ClassDef, path: Path, options: dict[str, Option]) -> tuple[str, ...] | None:
+    """The head's own `later_options`; None if it says nothing of them."""
+    node = _declared(head, "later_options")
+    if node is None:
+        return None
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        value = None
+    if not isinstance(value, tuple) or not set(value) <= options.keys():
+        raise HeadError(f"{path}: `later_options` must be a tuple of names of {head.name}'s options, written out")
+    return value
+
+
+def _declared(head: ast.ClassDef, name: str) -> ast.expr | None:
+    """What the body of a class assigns to a name."""
     for node in head.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if isinstance(target, ast.Name) and target.id == "numerics":
-            value = node.value.value if isinstance(node.value, ast.Constant) else None
-            if type(value) is not int or value < 1:
-                raise HeadError(f"{path}: `numerics` must be a whole number from 1, written out")
-            return value
+        if isinstance(target, ast.Name) and target.id == name:
+            return node.value
     return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from variants._base import Head, Repr
-from variants.kernels import give_back_freed_memory
+from variants._layers import PairNorm
+from variants.kernels import exact_linear, give_back_freed_memory
 
 TRAINING_BLOCK_BYTES = 2**29
 """What the pairs of one block may keep for the backward pass, in a head that pays per pair."""
@@ -22,14 +23,37 @@ SCATTERED_BYTES = 128 * 2**20
 
 
 class PairwiseHead(Head):
-    """A head that pays per pair, block by block; each pair gets scores with batch norms of their own, summed."""
+    """A head that pays per pair, block by block; each pair gets L feature vectors, and of each a score, summed.
 
+    Each score has a linear layer and a batch norm over all pairs of a call: behind the linear layer, or with
+    `norm_first` in front of it, then one for each channel of the features.
+    """
+
+    norm_first: bool
+    score: nn.ModuleList
     norm: nn.ModuleList
-    """A `PairNorm` for each score of a pair."""
+
+    def add_scores(self, count: int, width: int, norm_first: bool) -> None:
+        """Make the layers that turn `count` feature vectors [width] of a pair into its score."""
+        self.norm_first = norm_first
+        # Without bias: the batch norm has one, or would cancel it.
+        self.score = nn.ModuleList(nn.Linear(width, 1, bias=False) for _ in range(count))
+        self.norm = nn.ModuleList(nn.BatchNorm1d(width) if norm_first else PairNorm() for _ in range(count))
 
     def score_pairs(self, query: Repr, gallery: Repr) -> Tensor:
-        """Scores of all pairs in front of their batch norms, row by row, each pair by itself: [Q*G, L]."""
+        """`before_norms` of all pairs, row by row, each pair by itself: [Q*G, ...]."""
         raise NotImplementedError(f"{type(self).__name__} must define score_pairs")
+
+    def before_norms(self, features: Sequence[Tensor]) -> Tensor:
+        """What is kept of each pair in front of the batch norms, of L features [P, width]: [P, L] or [P, L*width]."""
+        if self.norm_first:
+            return torch.cat([*features], dim=1)
+        scores = [exact_linear(part, linear.weight, None) for part, linear in zip(features, self.score, strict=True)]
+        return torch.cat(scores, dim=1)
+
+    def kept_bytes(self) -> int:
+        """What `before_norms` and the batch norms take of one pair."""
+        return 8 * sum(linear.in_features for linear in self.score) if self.norm_first else 0
 
     def match(self, query: Repr, gallery: Repr) -> Tensor:
         training = torch.is_grad_enabled()
@@ -38,9 +62,21 @@ class PairwiseHead(Head):
     def plain_match(self, query: Repr, gallery: Repr) -> Tensor:
         return self._fuse(self.score_pairs(query, gallery).view(len(query), len(gallery), -1))
 
-    def _fuse(self, scores: Tensor) -> Tensor:
-        """[Q, G, L] -> [Q, G]: each score behind its batch norm, summed."""
-        return torch.stack([norm(scores[..., n]) for n, norm in enumerate(self.norm)]).sum(dim=0)
+    def _fuse(self, kept: Tensor) -> Tensor:
+        """`before_norms` of all pairs, [Q, G, ...] -> [Q, G]: each score, summed."""
+        if not self.norm_first:
+            return torch.stack([norm(kept[..., n]) for n, norm in enumerate(self.norm)]).sum(dim=0)
+        parts = kept.flatten(0, 1).chunk(len(self.norm), dim=1)
+        layers = zip(parts, self.norm, self.score, strict=True)
+        scores = [exact_linear(norm(part), linear.weight, None) for part, norm, linear in layers]
+        return torch.stack(scores).sum(dim=0).view(kept.shape[:2])
+
+    def shift_of(self, norm: str) -> set[str]:
+        """Of the LayerNorm of this name, the last in front of the score: what the batch norm cancels.
+
+        That is its bias, and where each channel has a batch norm of its own its weight too.
+        """
+        return {f"{norm}.bias", f"{norm}.weight"} if self.norm_first else {f"{norm}.bias"}
 
     def image_bytes(self) -> int:
         """What `encode` keeps of one image for the backward pass, its representation counted."""

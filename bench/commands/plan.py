@@ -119,6 +119,7 @@ def _measure(left: list[Load], device: str) -> dict[str, Tiles]:
 
 def _key(load: Load) -> str:
     """Of all that decides how long a step and a tile of a test take."""
-    longer = {"training": {"epochs", "steps_per_epoch", "decay_after", "sampled_persons", "held_out_persons"}}
+    longer = {"training": {"epochs", "steps_per_epoch", "decay_after", "sampled_persons"}}
+    longer["training"] |= {"held_out_persons", "held_out_every"}
     kept = load.config.model_dump_json(exclude={"train": True, "seed": True, **longer})
     return f"{load.cell.head_path} {kept}"

@@ -18,32 +18,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
-
-from pydantic import Field
+from typing import IO, Any, Literal
 
 from bench.config import CellConfig, Settings
 from bench.errors import CellFailed
+from bench.journal.measures import Count, Level, Look, Seconds, Share
 from bench.journal.reading import Unreadable, as_json, listed, read_json
 from bench.system.locks import try_lock
 
 RECORD, STARTED, LOG = "record.json", "started.json", "log.jsonl"
 CHECKPOINT, LOCK = "checkpoint.pt", ".lock"
 
-Share = Annotated[float, Field(ge=0, le=1.001)]
-"""Of 1, which rounding may exceed."""
-Seconds = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-"""Of things or bytes."""
 Content = bytes | memoryview | Callable[[IO[bytes]], object]
 """What is to be in a file; a function writes to the file what would take memory as a whole."""
-
-
-class Level(Settings):
-    """Accuracy of something that needs no training, in shares of 1."""
-
-    rank1: Share
-    mAP: Share
 
 
 class SplitResult(Settings):
@@ -185,11 +172,13 @@ class Record(Settings):
     weights_hash: str | None = None
     tests: list[TestResult] = []
     seconds: dict[str, Seconds] = {}
-    """By phase: sampling, training (without sampling), saving of checkpoints, summed over segments."""
+    """By phase: sampling, training (without sampling), looking, saving of checkpoints, summed over segments."""
     steps: Count = 0
     """Batches that training went through."""
     skipped_steps: Count = 0
     """Those of them that changed nothing, since the gradient overflowed in fp16."""
+    looks: list[Look] = []
+    """From step 0 to the last one, where training.held_out_every asked for them."""
     peak_bytes: Count | None = None
     """Peak memory of training: of the device where there is one, else of the process."""
     bytes_per_image: Count | None = None

@@ -53,7 +53,8 @@ def varying_options(rows: Sequence[Row]) -> list[str]:
             if config.width != other.width:
                 varying["width"] = None
             for key, value in config.options.items():
-                if other.options.get(key, value) != value:
+                # What another lacks is at its default there, and would be lacking here if it were so too.
+                if key not in other.options or other.options[key] != value:
                     varying[key] = None
     order = [*OPTION_TITLES, *sorted(varying.keys() - OPTION_TITLES.keys())]
     return [key for key in order if key in varying]

@@ -21,6 +21,7 @@ from bench.report.differences import differences
 from bench.report.epoch_pictures import draw_epochs
 from bench.report.epochs import Epochs
 from bench.report.labels import Dot, legible, place_labels, write_values
+from bench.report.learning_pictures import draw_learning
 from bench.report.model import PICTURES
 from bench.report.pictures import COLOURS, TITLE_WIDTH, Headline, files_of, headline, title
 from bench.report.titles import source_title
@@ -31,24 +32,26 @@ LINES = {"chance": ("#555555", "--"), "pixels (cosine)": ("#7a5195", ":")}
 
 
 def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"], epochs: Epochs | None = None) -> dict[str, bytes]:
-    """The board's pictures by the name of their file, each as these kinds; none for fewer than two measured rows.
+    """The board's pictures by the name of their file, each as these kinds.
 
-    How the rows learned is drawn from the runs' `epochs`, where these are several.
+    Rows are compared from two measured ones on, with what their runs noted of their `epochs`, where these are several;
+    how they learned is drawn of those that were looked at meanwhile.
     """
     shown = headline(board)
     rows = [row for row in board.rows if shown.summary(row) is not None]
-    if len(rows) < 2:
-        return {}
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         # A label may hold dollar signs.
         matplotlib.rcParams["text.parse_math"] = False
-        if board.study.layout == "curves":
+        made: dict[str, Figure] = {}
+        if len(rows) > 1 and board.study.layout == "curves":
             made = {"curves": draw_curves(board, shown)}
-        else:
+        elif len(rows) > 1:
             made = {"accuracy": _bars(board, rows, shown), "tradeoff": _tradeoff(board, rows, shown)}
-            learned = draw_epochs(board, epochs or {})
-            made |= {"epochs": learned} if learned else {}
+            if (by_epoch := draw_epochs(board, epochs or {})) is not None:
+                made["epochs"] = by_epoch
+        if (learned := draw_learning(board)) is not None:
+            made["learning"] = learned
         return {
             name: content
             for kind, figure in made.items()

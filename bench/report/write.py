@@ -22,6 +22,7 @@ from bench.report.columns import EXTRA
 from bench.report.curves import CurvePoint, curve_points
 from bench.report.epochs import EpochPoint, Epochs, epoch_points
 from bench.report.layout import tables
+from bench.report.learning import LearningPoint, learning_points
 from bench.report.model import FORMATS, PICTURES, USUAL_FORMATS, Table
 from bench.report.page.make import PageContent, make_page
 from bench.report.page.options import PageOptions
@@ -105,7 +106,7 @@ def write_report(
     for table in [*(table for board in boards for table in made[board.slug]), *chain(*beside.values())]:
         files |= _table_files(table, wanted)
     if "csv" in wanted:
-        files |= _points(boards, sources.epochs)
+        files |= _point_files(boards, sources.epochs)
     suffixes = [suffix for name in wanted for suffix in PICTURES.get(name, ())]
     pictures, undrawn = _draw(boards, sources.epochs, groups(sources.shortlists), suffixes)
     for drawn in pictures.values():
@@ -139,13 +140,15 @@ def _table_files(table: Table, wanted: Sequence[str]) -> dict[str, bytes]:
     return {f"{table.slug}{suffix}": _bytes(render(table)) for suffix, render in chosen}
 
 
-def _points(boards: Sequence[Board], epochs: Epochs) -> dict[str, bytes]:
-    """The lines behind the curves of boards, as files by name."""
-    curves = [board for board in boards if board.study.layout == "curves"]
-    files = {f"{board.slug}-curves.csv": _bytes(to_csv_lines(curve_points(board), CurvePoint)) for board in curves}
-    learned = {board.slug: epoch_points(board, epochs) for board in boards}
-    return files | {
-        f"{name}-epochs.csv": _bytes(to_csv_lines(points, EpochPoint)) for name, points in learned.items() if points
+def _point_files(boards: Sequence[Board], epochs: Epochs) -> dict[str, bytes]:
+    """What the pictures of sweeps, of epochs and of learning are drawn from."""
+    swept = {board.slug: curve_points(board) for board in boards if board.study.layout == "curves"}
+    trained = {board.slug: points for board in boards if (points := epoch_points(board, epochs))}
+    learned = {board.slug: points for board in boards if (points := learning_points(board))}
+    return {
+        **{f"{name}-curves.csv": _bytes(to_csv_lines(points, CurvePoint)) for name, points in swept.items()},
+        **{f"{name}-epochs.csv": _bytes(to_csv_lines(points, EpochPoint)) for name, points in trained.items()},
+        **{f"{name}-learning.csv": _bytes(to_csv_lines(points, LearningPoint)) for name, points in learned.items()},
     }
 
 

@@ -23,6 +23,7 @@ from bench.data.tensors import ChosenImages, Images
 from bench.errors import CellFailed, UserError
 from bench.journal.checkpoint import save_checkpoint
 from bench.journal.heartbeat import Heartbeat, Place, read_heartbeat
+from bench.journal.measures import Level
 from bench.journal.provenance import now, provenance
 from bench.journal.pulse import Observer, Pulse
 from bench.journal.reading import Unreadable
@@ -236,7 +237,8 @@ class _Run:
         images, ids = self._training_set(dataset)
         self.phase = "training"
         model = self._new_model()
-        done = self._trained(Trainer(model, self.task.config, images, ids, self.task.folder, self.pulse))
+        folder, pulse = self.task.folder, self.pulse
+        done = self._trained(Trainer(model, self.task.config, images, ids, folder, pulse, self._examine))
         one = model.encode_all(images, np.arange(1), 1, self.task.config.evaluation.scoring)
         return Record(
             **_identity(self.task),
@@ -248,6 +250,7 @@ class _Run:
             seconds=done.seconds,
             steps=done.steps,
             skipped_steps=done.skipped_steps,
+            looks=done.looks,
             peak_bytes=done.peak_bytes,
             bytes_per_image=one.bytes_per_image,
             parameters={"backbone": count_parameters(model.backbone), "head": count_parameters(model.head)},
@@ -280,6 +283,10 @@ class _Run:
             task.data_dir,
             earlier,
         )
+
+    def _examine(self, model: Matcher) -> Level:
+        found = evaluate(model, *self._test_set(HELD_OUT), self.task.config.evaluation)
+        return Level(rank1=found.rank1, mAP=found.mAP)
 
     def _test_set(self, name: str) -> tuple[Dataset, Images]:
         if name != HELD_OUT:

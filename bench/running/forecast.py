@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.config import CellConfig
+from bench.config import HELD_OUT, CellConfig
 from bench.perf.tiles import Tiles
 from bench.running.ledger import Ledger
 from bench.running.set_counts import SetCounts, Sets
@@ -57,6 +57,12 @@ class Load:
         """Batches of a training."""
         return self.config.training.epochs * self.steps_per_epoch
 
+    @property
+    def looks(self) -> int:
+        """Tests on the persons held out during a training."""
+        every = self.config.training.held_out_every
+        return 1 + -(-self.steps // every) if every else 0
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -82,8 +88,9 @@ class Forecast:
 
     @property
     def training(self) -> float:
-        """Seconds of one training."""
-        return self.load.steps * self.step + self.sampling
+        """Seconds of one training, with looks at the persons held out where a test on them is planned too."""
+        looks = self.load.looks * self.tests.get(HELD_OUT, 0.0)
+        return self.load.steps * self.step + self.sampling + looks
 
     @property
     def seconds(self) -> float:

@@ -129,6 +129,7 @@ def _config(request: OutsideRequest, weights: OutsideWeights) -> tuple[CellConfi
     }
     values = merge(load_preset(request.preset).recipe, request.overrides, own)
     config = fitted(weights, validate(CellConfig, values, "--set"), request.head)
+    config = config.model_copy(update={"options": info.identifying(config.options)})
     target = local_target(request.device)
     config = resolve(config, torch.device(target.device).type, target.precision, target.cpus)
     return config, numerics_of(info, config)

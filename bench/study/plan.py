@@ -43,6 +43,7 @@ from bench.system.paths import expand
 LATER_KEYS = (
     "training.sampled_persons",
     "training.held_out_persons",
+    "training.held_out_every",
     "training.compile",
     "evaluation.gpu_memory_gib",
     "tf32",
@@ -247,7 +248,8 @@ def _cell(
         preset.recipe,
         row.recipe,
         recipe,
-        {"head": info.name, "head_digest": info.digest, "options": options, "train": train, "seed": seed},
+        {"head": info.name, "head_digest": info.digest, "options": info.identifying(options)},
+        {"train": train, "seed": seed},
         {"width": own.get("width", row.width // divide.get("width", 1))},
     )
     weights_file = _weights_file(values)

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
 from bench.config import CellConfig, Training
 from bench.errors import CellFailed
+from bench.journal.measures import CLIP_GROUPS
 from bench.network.matcher import Matcher
 
 
@@ -25,6 +26,8 @@ class StepOutcome:
     """Share of the queries that would be found."""
     taken: bool
     """Whether the weights were changed: not where a gradient overflowed in fp16."""
+    gradient_norms: dict[str, float]
+    """Of each clip group that has gradients, before clipping."""
 
 
 class Optimizer:
@@ -80,7 +83,8 @@ class Optimizer:
         self._change_weights(numbers.isfinite().all(), gradients, lengths)
         self.scaler.update()
         names = [name for group in with_gradient for name, _ in group]
-        self._unread = _Numbers(place, names, len(lengths), torch.cat([numbers, *norms]))
+        groups = [name for name, group in zip(CLIP_GROUPS, with_gradient, strict=False) if group]
+        self._unread = _Numbers(place, names, groups, torch.cat([numbers, *norms]))
         return before
 
     def settle(self) -> StepOutcome | None:
@@ -95,12 +99,12 @@ class Optimizer:
         numbers.read()
         if not math.isfinite(numbers.loss):
             raise CellFailed(f"training diverged in {numbers.place}: no query of the batch has a finite loss")
-        taken = all(map(math.isfinite, numbers.lengths))
+        taken = all(map(math.isfinite, numbers.lengths.values()))
         if taken:
             self.schedule.step()
         elif not self.scaler.is_enabled() or numbers.scale <= 1:
             raise CellFailed(f"the gradient is not finite in {numbers.place}: {self._advice(numbers)}")
-        return StepOutcome(numbers.loss, numbers.hit, taken)
+        return StepOutcome(numbers.loss, numbers.hit, taken, numbers.lengths)
 
     def state_dict(self) -> dict[str, Any]:
         """All that going on takes, once the last step is settled."""
@@ -141,7 +145,7 @@ class Optimizer:
 class _Numbers:
     """Loss, share of hits, scale of the loss and lengths of gradients of a step, on their way to the host."""
 
-    def __init__(self, place: str, names: list[str], groups: int, values: Tensor) -> None:
+    def __init__(self, place: str, names: list[str], groups: list[str], values: Tensor) -> None:
         """`values` holds the three, the lengths of `groups` clipped together, and those of the parameters `names`."""
         self.place, self.names, self._groups = place, names, groups
         self._values = values.to("cpu", non_blocking=True)
@@ -156,7 +160,8 @@ class _Numbers:
             self._there.synchronize()
         values = self._values.tolist()
         self.loss, self.hit, self.scale = values[:3]
-        self.lengths, self._of_parameters = values[3 : 3 + self._groups], values[3 + self._groups :]
+        count = len(self._groups)
+        self.lengths, self._of_parameters = dict(zip(self._groups, values[3:], strict=False)), values[3 + count :]
 
     def faulty(self) -> list[str]:
         """The parameters whose gradient is not finite, in the network's order of groups."""

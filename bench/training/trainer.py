@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.config import CellConfig, digest
+from bench.config import HELD_OUT, CellConfig, digest
 from bench.data.tensors import Images
 from bench.errors import CellFailed
 from bench.journal.checkpoint import load_checkpoint, save_checkpoint
 from bench.journal.heartbeat import Place
+from bench.journal.measures import Look
 from bench.journal.pulse import Pulse
 from bench.journal.record import CHECKPOINT, LOG, write_atomically
 from bench.network.compiled import compiled
@@ -29,6 +30,7 @@ from bench.testing.partial import PartialRows
 from bench.testing.score_log import PartialChunk
 from bench.testing.scoring import Scorer
 from bench.training.batches import Batch, Batches
+from bench.training.looks import Examine, Looks
 from bench.training.losses import mean_of_finite, pairwise_matching_loss
 from bench.training.optimizer import Optimizer, StepOutcome
 from bench.training.sampler import GraphSampler
@@ -51,6 +53,7 @@ class Trained:
     """Those of them whose gradient overflowed in fp16, so that nothing was learnt."""
     segments: int
     peak_bytes: int
+    looks: list[Look]
 
 
 @dataclass
@@ -92,8 +95,12 @@ class Trainer:
         ids: NDArray[np.int64],
         folder: Path,
         pulse: Pulse | None = None,
+        examine: Examine | None = None,
     ) -> None:
-        """`images` [n, 3, H, W] uint8 and `ids` [n] are the training set; `folder` is the cell's."""
+        """`images` [n, 3, H, W] uint8 and `ids` [n] are the training set; `folder` is the cell's.
+
+        Without `examine` nobody looks at the persons held out, whatever training.held_out_every says.
+        """
         self.model, self.config, self.images, self.ids, self.folder = model, config, images, ids, folder
         self.pulse = pulse or Pulse()
         settings = config.training
@@ -103,6 +110,9 @@ class Trainer:
         self.optimizer = Optimizer(model, config, self.steps_per_epoch)
         self.batches = Batches(images, ids, settings.augmentation, config.seed, model.device)
         self.watch = Stopwatch(model.device)
+        self.looks = (
+            Looks(settings.held_out_every, settings.clip, examine) if settings.held_out_every and examine else None
+        )
         self.finished_epochs, self.segments, self.peak_bytes = 0, 1, 0
         self.epoch: _Epoch | None = None
         self.lines: list[dict[str, Any]] = []
@@ -125,13 +135,15 @@ class Trainer:
                         restore_random_states(random_state, self.model.device)
                         random_state = None
                     self._run_epoch(bar)
+            self._look(steps, last=True)
         skipped = sum(line["skipped"] for line in self.lines)
         if steps - skipped < LEAST_TAKEN * steps:
             raise CellFailed(
                 f"only {steps - skipped} of {steps} steps were taken, the gradient was not finite in the others: the "
                 "network is not trained; set training.precision=fp32 to see whether fp16 is at fault or the head"
             )
-        return Trained(self.model, self.watch.seconds, steps, skipped, self.segments, self._peak_bytes())
+        looks = self.looks.taken if self.looks else []
+        return Trained(self.model, self.watch.seconds, steps, skipped, self.segments, self._peak_bytes(), looks)
 
     def _run_epoch(self, bar: tqdm) -> None:
         number = self.finished_epochs
@@ -143,10 +155,11 @@ class Trainer:
         self.model.train()
         with contextlib.closing(self.batches.of_epoch(number, epoch.batches, log.steps)) as ready:
             for step in range(log.steps, len(epoch.batches)):
+                self._look(number * self.steps_per_epoch + step)
                 self.pulse.safe_point(self._save)
                 with self.watch.phase("training"):
                     name = f"step {number * self.steps_per_epoch + step + 1} (epoch {number + 1})"
-                    log.add(self.step(next(ready), name))
+                    self._count(self.step(next(ready), name))
                 self.pulse.advance(1)
                 self._show(bar, epoch)
                 bar.update()
@@ -171,7 +184,26 @@ class Trainer:
         """Read the outcome of the last step, so that everything is as it is behind that step."""
         if self.epoch is not None:
             with self.watch.phase("training"):
-                self.epoch.log.add(self.optimizer.settle())
+                self._count(self.optimizer.settle())
+
+    def _count(self, outcome: StepOutcome | None) -> None:
+        self.epoch.log.add(outcome)
+        if self.looks is not None:
+            self.looks.add(outcome)
+
+    def _look(self, done: int, last: bool = False) -> None:
+        """Test on the persons held out and keep the result, if that is due after so many steps."""
+        if self.looks is None or not self.looks.is_due(done, last):
+            return
+        self._settle()
+        self.peak_bytes = self._peak_bytes()
+        self.pulse.enter(Place(phase="testing", what=HELD_OUT))
+        with self.watch.phase("looking"):
+            self.looks.look(done, self.model, self.optimizer.rates)
+        reset_peak(self.model.device)
+        self.model.train()
+        if not last:
+            self._enter("training")
 
     def _show(self, bar: tqdm, epoch: _Epoch) -> None:
         if bar.disable:
@@ -259,6 +291,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "sampler": self.sampler.state_dict(),
             "random": random_states(self.model.device),
+            **({"looks": self.looks.state_dict()} if self.looks else {}),
         }
 
     def _peak_bytes(self) -> int:
@@ -284,6 +317,8 @@ class Trainer:
         self.finished_epochs, self.segments = state["finished_epochs"], state["segments"] + 1
         self.peak_bytes, self.lines = state["peak_bytes"], state["lines"]
         self.watch.add(state["seconds"])
+        if self.looks is not None:
+            self.looks.load_state_dict(state["looks"])
         # The log may tell of epochs that a damaged newest checkpoint took with it.
         self._write_log()
         if state["epoch"] is None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from bench.config import HELD_OUT
 from bench.errors import UserError
 from bench.perf.tiles import Tiles
 from bench.running.forecast import Load, forecast, image_bytes, loads
@@ -100,3 +103,14 @@ def test_on_a_gpu_scores_are_the_machines_and_representations_the_cards(tmp_path
 def test_a_row_that_failed_says_so(tmp_path):
     [load] = left_of(["cosine"], tmp_path=tmp_path)
     assert isinstance(load, Load) and forecast(load, Tiles(note="no room"), on_gpu=False).note == "no room"
+
+
+def test_looks_at_persons_held_out_take_the_time_of_tests_on_them(tmp_path):
+    """Before the first step, after each 200, and after the last."""
+    asked = {"training": {"held_out_persons": 100, "held_out_every": 200}}
+    [cell] = plan(load_study("table2"), load_preset(None), asked, ["cosine"], seeds=[0])
+    [load] = loads([cell], lambda cell: resolve(cell.config, "cpu", "fp32", 2), Sets(tmp_path), Book(), None, 1)
+    assert load.steps == 15 * 941 and load.looks == 1 + 71
+    sizes = {counts.gallery: 0.01 for counts in load.tests.values()}
+    told = forecast(load, replace(TILES, ranked=sizes), False)
+    assert told.training == pytest.approx(load.steps * 2.0 + told.sampling + 72 * told.tests[HELD_OUT])

@@ -123,7 +123,10 @@ def test_keys_that_are_younger_than_ids_are_in_them_only_where_set():
         del values[group][key]
     compiled = cells(select=["ViT"], seeds=[0], overrides=["training.compile=true"])[0]
     assert identity(plain) != identity(compiled)
-    del values["tf32"], values["training"]["compile"]
+    held_out = cells(select=["ViT"], seeds=[0], overrides=["training.held_out_persons=100"])[0]
+    overrides = ["training.held_out_persons=100", "training.held_out_every=5"]
+    assert identity(held_out) != identity(cells(select=["ViT"], seeds=[0], overrides=overrides)[0])
+    del values["tf32"], values["training"]["compile"], values["training"]["held_out_every"]
     config = resolve(plain.config, "cpu")
     values["training"]["precision"], values["threads"] = config.training.precision, config.threads
     whole = {"config": values, "numerics": plain.numerics, "fingerprint": "f" * 64}

@@ -29,12 +29,20 @@ SWITCHES: list[tuple[str, dict]] = [
     ],
     *[("transformer_cat", {"fusion": fusion}) for fusion in ("score", "score_nonorm", "feature")],
     *[
+        ("transformer_cat", {"norm_first": True, "fusion": fusion})
+        for fusion in ("none", "score", "score_nonorm", "feature")
+    ],
+    *[("transformer_cat", {"pooling": "mean", "norm_first": first}) for first in (False, True)],
+    ("transformer_cat", {"pooling": "mean", "fusion": "feature"}),
+    *[
         (head, options)
         for head in ("transformer_cross", "transformer_cross_shared")
         for options in (
             {"encode_query": True},
             {"fusion": "multi_scale"},
             {"fusion": "multi_scale", "encode_query": True},
+            {"norm_first": True},
+            {"norm_first": True, "fusion": "multi_scale"},
             {"heads": 2},
         )
     ],

@@ -59,8 +59,9 @@ def test_the_score_of_qaconv_is_its_logit(levels_of):
 
 @pytest.mark.parametrize("name", ["transformer_cross", "transformer_cross_shared"])
 @pytest.mark.parametrize("fusion", ["none", "multi_scale"])
-def test_the_scores_of_cross_are_those_behind_its_last_norms(levels_of, name, fusion):
-    head, query, gallery, levels = levels_of(name, fusion=fusion)
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_the_scores_of_cross_are_those_behind_its_last_norms(levels_of, name, fusion, norm_first):
+    head, query, gallery, levels = levels_of(name, fusion=fusion, norm_first=norm_first)
     scores = torch.stack([level.score for level in levels])
     found = scores.sum(dim=0) if fusion == "multi_scale" else scores[-1]
     torch.testing.assert_close(found, head.match(query, gallery).diagonal().detach())
@@ -73,6 +74,7 @@ def test_the_scores_of_cross_are_those_behind_its_last_norms(levels_of, name, fu
         ("transmatcher", {"mlp_head1": False}),
         ("transformer_cross", {}),
         ("transformer_cross_shared", {}),
+        ("transformer_cross", {"norm_first": True}),
     ],
 )
 def test_where_a_score_is_a_sum_its_matches_weigh_what_they_add(levels_of, name, options):

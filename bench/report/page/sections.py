@@ -20,6 +20,7 @@ PICTURES = {
     "tradeoff": "Accuracy of each row against pairs matched per second and against training time",
     "epochs": "Hit rate and loss of each row on training batches, epoch by epoch",
     "curves": "Accuracy and training time against the sizes that are swept",
+    "learning": "Accuracy on held-out persons, hit rate and gradient norms of each row against training steps",
     "shortlist": "Accuracy against queries a second, a line for each head, from short shortlists to the whole gallery",
 }
 """What the kinds of pictures show, for those who cannot see them."""
