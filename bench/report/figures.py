@@ -34,8 +34,8 @@ LINES = {"chance": ("#555555", "--"), "pixels (cosine)": ("#7a5195", ":")}
 def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"], epochs: Epochs | None = None) -> dict[str, bytes]:
     """The board's pictures by the name of their file, each as these kinds.
 
-    Rows are compared from two measured ones on. How they learned is drawn from the runs' `epochs`, where these are
-    several, and of those that were looked at meanwhile.
+    Rows are compared from two measured ones on, with what their runs noted of their `epochs`, where these are several;
+    how they learned is drawn of those that were looked at meanwhile.
     """
     shown = headline(board)
     rows = [row for row in board.rows if shown.summary(row) is not None]
@@ -48,9 +48,10 @@ def draw(board: Board, suffixes: Sequence[str] = PICTURES["figures"], epochs: Ep
             made = {"curves": draw_curves(board, shown)}
         elif len(rows) > 1:
             made = {"accuracy": _bars(board, rows, shown), "tradeoff": _tradeoff(board, rows, shown)}
-            made |= {"epochs": learned} if (learned := draw_epochs(board, epochs or {})) else {}
-        if (looked_at := draw_learning(board)) is not None:
-            made["learning"] = looked_at
+            if (by_epoch := draw_epochs(board, epochs or {})) is not None:
+                made["epochs"] = by_epoch
+        if (learned := draw_learning(board)) is not None:
+            made["learning"] = learned
         return {
             name: content
             for kind, figure in made.items()

@@ -141,14 +141,14 @@ def _table_files(table: Table, wanted: Sequence[str]) -> dict[str, bytes]:
 
 
 def _point_files(boards: Sequence[Board], epochs: Epochs) -> dict[str, bytes]:
-    """What the pictures of sweeps and of learning are drawn from."""
+    """What the pictures of sweeps, of epochs and of learning are drawn from."""
     swept = {board.slug: curve_points(board) for board in boards if board.study.layout == "curves"}
-    looked_at = {board.slug: points for board in boards if (points := learning_points(board))}
-    learned = {board.slug: points for board in boards if (points := epoch_points(board, epochs))}
+    trained = {board.slug: points for board in boards if (points := epoch_points(board, epochs))}
+    learned = {board.slug: points for board in boards if (points := learning_points(board))}
     return {
         **{f"{name}-curves.csv": _bytes(to_csv_lines(points, CurvePoint)) for name, points in swept.items()},
-        **{f"{name}-learning.csv": _bytes(to_csv_lines(points, LearningPoint)) for name, points in looked_at.items()},
-        **{f"{name}-epochs.csv": _bytes(to_csv_lines(points, EpochPoint)) for name, points in learned.items()},
+        **{f"{name}-epochs.csv": _bytes(to_csv_lines(points, EpochPoint)) for name, points in trained.items()},
+        **{f"{name}-learning.csv": _bytes(to_csv_lines(points, LearningPoint)) for name, points in learned.items()},
     }
 
 
