@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import uuid
 from collections.abc import Sequence
@@ -28,6 +29,12 @@ class PatientExecutor(SlurmExecutor):
     def __init__(self, folder: Path, python: str) -> None:
         """`python` is the command that runs a job's Python, in the shell's words."""
         super().__init__(folder, python=python)
+
+    @property
+    def _submitit_command_str(self) -> str:
+        """As Submitit's, but a signal that comes while the job still imports waits for `slurm.worker`."""
+        words = "-u -m bench.system.held_start submitit.core._submit"
+        return f"{self.python} {words} {shlex.quote(str(self.folder))}"
 
     def _internal_process_submissions(self, delayed_submissions: list[DelayedSubmission]) -> list[Job]:
         """As Submitit's, but for how sbatch is called."""

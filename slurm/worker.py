@@ -126,6 +126,7 @@ class _Supervisor:
 
     def _run_once(self) -> int | None:
         # A signal between the fork and the cell's first look would be lost: it is held back until the cell listens.
+        # `bench.system.held_start` does so with one that came before.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         self.child = multiprocessing.get_context("fork").Process(target=_child, args=(self.task, self.given_in))
         try:

@@ -176,7 +176,7 @@ def test_a_container_that_begins_elsewhere_runs_the_nodes_python_in_the_folder_o
     assert started.wait(30) == 0
     where, words = (tmp_path / "where").read_text().splitlines()
     assert Path(where).parent.parent == tmp_path / "results" / "submissions"
-    assert words == "-X dev -u -m submitit.core._submit /proc/self/cwd"
+    assert words == "-X dev -u -m bench.system.held_start submitit.core._submit /proc/self/cwd"
 
 
 def took(results: Path, seconds: float, tests: tuple[str, ...] = ("cuhk03", "market")) -> None:
