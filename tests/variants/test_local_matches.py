@@ -90,8 +90,12 @@ def test_a_weight_of_transmatcher_is_the_slope_times_the_distance_from_the_mean_
     best = levels[0].similarity.double().view(PAIRS, 2, -1)
     nudged = best.clone()
     nudged[:, 1, 3] += 1e-7
+
+    def score(maxima: torch.Tensor) -> torch.Tensor:
+        return decoder.bn3(decoder._plain_score(maxima))
+
     with torch.no_grad():
-        slope = (decoder._plain_score(nudged) - decoder._plain_score(best))[:, 0] / 1e-7
+        slope = (score(nudged) - score(best))[:, 0] / 1e-7
     weight = slope * (best[:, 1, 3] - float(decoder.bn1.running_mean))
     torch.testing.assert_close(levels[0].weight.view(best.shape)[:, 1, 3].double(), weight, rtol=1e-4, atol=1e-6)
 
