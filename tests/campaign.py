@@ -109,7 +109,11 @@ def in_a_process_of_its_own(words: list[str], **environment: str) -> subprocess.
 
 
 def alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Whether a process runs; one that was killed does not, whether or not anybody has asked for its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def empty_queue() -> None:

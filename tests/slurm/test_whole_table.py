@@ -67,11 +67,11 @@ def table(campaign_of) -> tuple[Campaign, Story]:
     shell("sbatch --partition=high --ntasks=2 --output=/dev/null --wrap='sleep 5'")
     go_on(held)
     wait_for("preempted cells", campaign.preempted)
-    story.preempted_status = wait_for("its status", lambda: (told := campaign.status()).count("preempted, ") and told)
+    story.preempted_status = status_with(campaign, "preempted, ")
     story.preempted = campaign.preempted()
 
     # A run that stalls: its time is up before it gets further.
-    stalled = wait_for("a cell to stall", lambda: campaign.running("vit-"))[0]
+    stalled = wait_for("a cell to stall", lambda: [at for at in campaign.training() if at.name.startswith("vit-")])[0]
     pid = read_heartbeat(stalled).pid
     os.kill(pid, signal.SIGSTOP)
     story.stopped = stalled.name
@@ -81,9 +81,16 @@ def table(campaign_of) -> tuple[Campaign, Story]:
     story.killed = victim.name
 
     wait_for("the time-out", lambda: wake(pid) or read_heartbeat(stalled).state == "timed out", 120)
-    story.timed_out, story.timed_out_status = read_heartbeat(stalled).reason, campaign.status()
+    story.timed_out = read_heartbeat(stalled).reason
+    # It says so before it is back in the queue.
+    story.timed_out_status = status_with(campaign, "queued, epoch")
     wait_for("the table", lambda: campaign.states().count("done") == ROWS, 420)
     return campaign, story
+
+
+def status_with(campaign: Campaign, words: str) -> str:
+    """The first status that has these words."""
+    return wait_for(f"a status with {words}", lambda: words in (told := campaign.status()) and told)
 
 
 def hold(campaign: Campaign, count: int) -> list[int]:
