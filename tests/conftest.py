@@ -31,7 +31,9 @@ from bench.data import ImageRecord
 from bench.data.dataset import Dataset
 from bench.data.standin import write_standin
 from bench.journal.heartbeat import Heartbeat, Place, write_heartbeat
+from bench.network.common_start import start_file
 from bench.network.matcher import Matcher
+from bench.progress import Progress
 from bench.running.task import CellTask
 from bench.study.definition import load_preset, load_study
 from bench.study.plan import plan, resolve
@@ -56,7 +58,13 @@ def _kept_start(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_start() -> None:
+    """Has the backbone's start of the preset `tiny` be there, whichever process of the tests comes first."""
+    start_file("standin_tiny", "resnet18", "b", Progress(silent=True))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_start: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder that holds the stand-in sets of size tiny, as `bench data standin` lays them out."""
     root = tmp_path_factory.mktemp("data")
     write_standin(root / "standin-tiny", size="tiny", workers=1)

@@ -66,7 +66,7 @@ def make(results, monkeypatch):
 
     It has no pictures of the rows, whose drawing takes most of a page's time.
     """
-    monkeypatch.setattr("bench.report.figures.draw", lambda board, suffixes: {})
+    monkeypatch.setattr("bench.report.figures.draw", lambda *of_a_board: {})
 
     def make(**changes):
         options = PageOptions(**{"data_dir": results / "data"} | changes)

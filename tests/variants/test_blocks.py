@@ -127,7 +127,8 @@ SMALL, FULL_SIZE = (24, 96, 256, 2, 12, 2**26), (8, 512, 2048, 3, 24, 2**29)
 def test_the_predicted_peak_of_a_step_is_that_measured(name, sizes):
     # Not in a process that was forked: it would use again what its parent has freed, unseen.
     predicted, measured = map(int, fresh_python.run(f"name, sizes = {name!r}, {sizes!r}\n{STEP}").split())
-    assert 0.5 * predicted < measured < 1.1 * predicted
+    # Small steps take less by what allocators scatter where freed memory is not kept.
+    assert 0.4 * (predicted - _pairs.SCATTERED_BYTES) < measured < 1.1 * predicted
 
 
 @pytest.mark.parametrize("name", ["transformer_cat", "transformer_cross", "transformer_cross_shared"])
