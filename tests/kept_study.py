@@ -1,12 +1,22 @@
-"""The study of stand-in data that is kept in the repository, and what it says of the paper's claims."""
+"""The study of stand-in data that is kept in the repository, and what it says of the paper's claims.
+
+`python tests/kept_study.py REPORT` keeps a report anew and writes the page's tables of it (CONTRIBUTING.md).
+"""
 
 from __future__ import annotations
 
 import csv
+import re
+import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+KEPT, PAGE = Path("results/standin"), Path("docs/standins.md")
+"""Where the study is kept, and the page that tells of it."""
+COSTS = ("-cost.csv", "-tradeoff.png")
+"""How the names of files end that are not kept: a preset's times and memory say nothing about those at full size."""
 TRAINS = {"msmt": "MSMT17", "market": "Market-1501"}
 """What was trained on, with its title."""
 FILES = "single_source-demo-standin-demo-seed-0"
@@ -110,3 +120,37 @@ def _learned(folder: Path, train: str) -> Claim:
 
 def _written(value: float, low: float, high: float) -> str:
     return f"{value:+.1f} ({low:+.1f}, {high:+.1f})"
+
+
+def keep(report: Path, kept: Path, page: Path) -> None:
+    """Put a report of the study's runs in place of the one that is kept, and its claims and parts onto the page.
+
+    Costs are left out, and of differences those of single seeds, which are three quarters of all.
+    """
+    for old in (*kept.glob("*-demo-standin-demo-*"), kept / "report.md"):
+        old.unlink(missing_ok=True)
+    for path in sorted(report.glob("*-demo-standin-demo-*")):
+        if path.suffix in (".csv", ".png") and not path.name.endswith(COSTS):
+            shutil.copy(path, kept)
+    for path in kept.glob("*-differences.csv"):
+        head, *lines = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        with path.open("w", encoding="utf-8", newline="") as file:
+            of_all = (line for line in lines if line[head.index("seed")] == "all")
+            csv.writer(file, lineterminator="\n").writerows([head, *of_all])
+    (kept / "report.md").write_text(without_costs((report / "report.md").read_text(encoding="utf-8")), encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    for name, made in (("claims", table(kept)), ("parts", parts(kept))):
+        block = f"<!-- {name} -->\n{made}\n<!-- end of {name} -->"
+        text = re.sub(rf"<!-- {name} -->.*?<!-- end of {name} -->", lambda _, block=block: block, text, flags=re.S)
+    page.write_text(text, encoding="utf-8")
+
+
+def without_costs(report: str) -> str:
+    """A report in Markdown without its tables and pictures of costs, and without the folder that its runs lie in."""
+    report = re.sub(r"(?m)^### [^\n]*; cost$.*?(?=^###? |^!\[)", "", report, flags=re.S)
+    report = re.sub(r"(?m)^!\[[^\n]*-tradeoff\.png\)\n\n?", "", report)
+    return re.sub(r"(?m)^(\d+ runs) in [^\n:]*:", r"\1:", report)
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]), KEPT, PAGE)
