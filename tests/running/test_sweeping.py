@@ -78,7 +78,7 @@ def begin(results: Path, seed: int, state: str, name: str, cluster: str, process
     else:
         path = results / "runs" / f"vit-{seed}"
         path.mkdir(parents=True)
-        write_started(path, Started(label=cell.label, config=cell.config, numerics=cell.numerics))
+        write_started(path, Started(label=cell.label, config=cell.config, numerics=cell.numerics | more))
         write_heartbeat(path, Heartbeat(state=state, updated=time.time() - HOUR, host="elsewhere", pid=1))
     job_name = f"{name}-0" if cluster == "slurm" else name
     submitted = time.time() - 2 * HOUR
@@ -221,6 +221,15 @@ def test_runs_by_earlier_versions_are_listed_and_go_only_when_asked(tmp_path):
     sweep(tmp_path, runs=True)
     assert not found.path.exists()
     assert {path.name for path in (tmp_path / "runs").iterdir()} >= {newer.cell} and len(cells("ViT")) == 4
+
+
+def test_a_run_by_an_earlier_version_that_waits_for_its_next_start_is_not_deleted(submitted, tmp_path):
+    submission, _ = submitted(0, "preempted", trainer=cells("ViT")[0].numerics["trainer"] - 1)
+    [old] = tmp_path.glob("runs/*")
+    found = sweep(tmp_path, {(f"{submission.name}-0", None): Entry("7", "PENDING", "None")}, runs=True)
+    assert found.runs == [] and found.at_work == 1 and old.exists()
+    found = sweep(tmp_path, {}, runs=True)
+    assert [one.path for one in found.runs] == [old] and found.at_work == 0 and not old.exists()
 
 
 def test_a_run_that_a_process_has_is_not_deleted(tmp_path):
