@@ -83,7 +83,9 @@ class _Supervisor:
     """Starts the cell again where its process died; the cell itself fails when that happens time and again."""
 
     def __init__(self, task: CellTask, given_in: Path) -> None:
-        self.task, self.given_in, self.child, self.told = task, given_in, None, False
+        self.task, self.given_in, self.child = task, given_in, None
+        self.told = ""
+        """The signal that told it to leave."""
         self.start = PresentStart(task)
 
     def run(self) -> str:
@@ -141,7 +143,7 @@ class _Supervisor:
         return self.child.exitcode
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
-        self.told = True
+        self.told = self.told or signal.Signals(number).name
         if self.child is not None and self.child.pid is not None and self.child.is_alive():
             os.kill(self.child.pid, number)
 
@@ -151,8 +153,10 @@ class _Supervisor:
         identity = self.start.job
         if identity is None:
             return "interrupted"
-        heartbeat = read_heartbeat(self.task.folder)
-        signal_name = heartbeat.reason if heartbeat is not None else ""
+        signal_name = self.told
+        # A run may have been told without this process; one that was told before it began has said nothing.
+        if not signal_name and (heartbeat := read_heartbeat(self.task.folder)) is not None:
+            signal_name = heartbeat.reason
         decision = _ask_and_decide(identity, signal_name)
         # A disk that is full now may have room when the job starts again: nothing keeps it from its place in the queue.
         try:
