@@ -179,10 +179,11 @@ class Board:
 
     def name_of(self, row: Row) -> str:
         """A row's label, with its training set where the board has several."""
-        if len(self.trains) < 2:
-            return row.label
-        title = short_title(row.train) if JOIN in row.train else source_title(row.train)
-        return f"{row.label} ({title})"
+        return row.label if len(self.trains) < 2 else f"{row.label} ({self.train_title(row.train)})"
+
+    def train_title(self, train: str) -> str:
+        """A training set, or several together, in few words."""
+        return short_title(train) if JOIN in train else source_title(train)
 
     @property
     def slug(self) -> str:

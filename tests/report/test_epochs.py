@@ -19,9 +19,10 @@ from bench.report.pictures import title
 from bench.report.sources import read_sources
 
 
-def learned(results: Path, label: str, seed: int, hits: list[float], steps: int = 30) -> Path:
-    """A run of table 2 that took `steps` steps, with a log of so many epochs."""
-    record = run(results, cells(label)[seed], both((0.5, 0.4), (0.5, 0.4)), steps=steps)
+def learned(results: Path, label: str, seed: int, hits: list[float], train: str = "msmt") -> Path:
+    """A run that took 30 steps, with a log of so many epochs."""
+    cell = cells(label, study="single_source", train=train)[seed]
+    record = run(results, cell, both((0.5, 0.4), (0.5, 0.4)), steps=30)
     log = results / "runs" / record.cell / "log.jsonl"
     lines = [{"epoch": at, "loss": 10.0 - at, "hit": hit, "skipped": 0} for at, hit in enumerate(hits, start=1)]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -53,6 +54,19 @@ def test_a_picture_has_a_line_for_each_row_that_learned(two_learned):
     hits, losses = draw_epochs(board, epochs).axes
     assert [line.get_label() for line in hits.lines] == ["ViT", "TransMatcher"] and len(losses.lines) == 2
     assert draw_epochs(board, {}) is None
+
+
+def test_each_training_set_has_panels_of_its_own_in_which_a_row_keeps_its_colour(tmp_path):
+    for train in ("msmt", "market"):
+        for label, hits in (("ViT", [0.1, 0.2]), ("TransMatcher", [0.3, 0.4])):
+            learned(tmp_path, label, 0, hits, train)
+    board = board_of(tmp_path, study="single_source")
+    figure = draw_epochs(board, read_sources(tmp_path, speed=False, shortlists=False).epochs)
+    assert len(figure.axes) == 4
+    colours = [{line.get_label(): line.get_color() for line in axes.lines} for axes in figure.axes]
+    assert len(set(colours[0].values())) == 2 and colours == [colours[0]] * 4
+    titles = [axes.get_title() for axes in figure.axes]
+    assert sorted(set(titles)) == ["trained on MSMT17", "trained on Market-1501"]
 
 
 def test_a_report_holds_picture_and_points(two_learned, bench):
