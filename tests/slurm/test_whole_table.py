@@ -30,7 +30,7 @@ def results_of(records: dict[str, Record]) -> dict[str, list]:
 
 
 # Long enough that a cell can be met in the middle of training.
-TABLE = ("--variants", "all", "--train", "msmt", "--seeds", "1", "--set", "training.epochs=40")
+TABLE = ("--variants", "all", "--train", "msmt", "--seeds", "1", "--set", "training.epochs=30")
 ROWS = 9
 MOST_IN_AN_ARRAY = 4
 """The development cluster allows no more."""
